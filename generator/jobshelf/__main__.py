@@ -1,0 +1,5 @@
+"""`python -m jobshelf`."""
+
+from jobshelf.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,173 @@
+"""The whole idea in one command: a Hub on loopback, the shelf published to it, scripts run from their URLs, for real.
+
+Every step is a command that a user could type, run as a process of its own; nothing here reaches into the tool.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from jobshelf.errors import EnvironmentFault, NotPersisted
+from jobshelf.forms import script_url
+from jobshelf.hub import Account, Hub, serve
+from jobshelf.index import load_index
+from jobshelf.shelf import Shelf, find_shelf
+
+USER = "demo"
+# Known to this embedded Hub alone, which lives on loopback until the demo ends.
+TOKEN = "hf_" + "demo" * 8 + "00"
+_BIN = Path(sys.executable).parent
+_DATA = Path(__file__).with_name("sample_data.py")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One command of the demo: what a user would type, and how many of its last lines are worth showing."""
+
+    title: str
+    argv: tuple[str, ...]
+    shown: str
+    lines: int
+
+
+def demo(*, keep: bool = False) -> None:
+    """Run every step, printing what it did, how long it took and where to look; leave nothing behind.
+
+    With `keep`, the Hub stays up until interrupted. Raises EnvironmentFault when a step fails, NotPersisted when what the
+    Job should have left is not on the Hub.
+    """
+    shelf = find_shelf()
+    began = time.monotonic()
+    with _terminated_as_interrupt(), tempfile.TemporaryDirectory(prefix="jobshelf-demo-") as name:
+        folder = Path(name)
+        account = Account(name=USER, token=TOKEN, orgs=(shelf.dataset.partition("/")[0],))
+        with serve(folder / "hub", accounts=(account,)) as hub:
+            print(f"An embedded Hub is up at {hub.endpoint} (user '{USER}'; nothing leaves this machine)\n")
+            steps = _steps(shelf, hub, folder)
+            for number, step in enumerate(steps, start=1):
+                _run(step, number, len(steps), _environment(hub, folder))
+            _show_result(hub)
+            print(f"\nDone in {time.monotonic() - began:.0f} s, {len(hub.journal())} requests, no account, no paid machine.")
+            if keep:
+                _wait(hub)
+
+
+def _steps(shelf: Shelf, hub: Hub, folder: Path) -> list[Step]:
+    index = load_index(shelf)
+    inspector, stats = (
+        script_url(shelf.dataset, index.find(name).file, endpoint=hub.endpoint)
+        for name in ("dataset-inspector", "finepdfs-stats")
+    )
+    data = folder / "data"
+    hf, uv = str(_BIN / "hf"), os.environ.get("UV", str(_BIN / "uv"))
+    upload = ("upload", "--repo-type", "dataset")
+    return [
+        _step("Publish the shelf", 1, sys.executable, "-m", "jobshelf", "publish"),
+        _step("Make sample data with the columns of real data sets", 0, uv, "run", "--script", str(_DATA), str(data)),
+        _step("Upload questions", 1, hf, *upload, f"{USER}/questions", str(data / "questions")),
+        _step("Upload documents", 1, hf, *upload, f"{USER}/finepdfs", str(data / "finepdfs")),
+        _step("Run a script from its URL, here", 40, uv, "run", inspector, f"{USER}/questions"),
+        _step(
+            "Run a script from its URL, as a Job",
+            40,
+            *(hf, "jobs", "uv", "run", "--secrets", "HF_TOKEN", stats, f"{USER}/finepdfs", f"{USER}/finepdfs-stats"),
+        ),
+    ]
+
+
+def _step(title: str, lines: int, *argv: str) -> Step:
+    program, *rest = argv
+    words = ["python" if program == sys.executable else Path(program).name, *rest]
+    shown = " ".join(words).replace("python -m jobshelf", "jobshelf")
+    return Step(title=title, argv=argv, shown=shown, lines=lines)
+
+
+def _environment(hub: Hub, folder: Path) -> dict[str, str]:
+    """The environment of a user of this Hub: nothing of the real login, cache or token."""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING_FACE"))}
+    return inherited | {
+        "HF_ENDPOINT": hub.endpoint,
+        "HF_TOKEN": TOKEN,
+        "HF_HOME": str(folder / "hf-home"),
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_UPDATE_CHECK": "1",
+        "HF_HUB_DISABLE_EXPERIMENTAL_WARNING": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "NO_COLOR": "1",
+    }
+
+
+def _run(step: Step, number: int, of: int, environment: dict[str, str]) -> None:
+    print(f"[{number}/{of}] {step.title}\n      $ {step.shown}", flush=True)
+    began = time.monotonic()
+    code, output = _call(step.argv, environment)
+    lines = [line for line in output.splitlines() if line.strip()]
+    if code != 0:
+        print("\n".join(f"      | {line}" for line in lines[-20:]))
+        raise EnvironmentFault(f"step {number} ended with exit code {code}", fix="read its output above")
+    for line in lines[-step.lines :] if step.lines else ():
+        print(f"      | {line}")
+    print(f"      {time.monotonic() - began:.1f} s\n", flush=True)
+
+
+def _call(argv: Sequence[str], environment: dict[str, str]) -> tuple[int, str]:
+    """Run a command in a process group of its own, so that an interrupt ends its children too."""
+    process = subprocess.Popen(
+        argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    try:
+        output, _ = process.communicate()
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
+    return process.returncode, output
+
+
+def _show_result(hub: Hub) -> None:
+    """Read back what the Job persisted, as anybody could, and print its card's first table."""
+    from huggingface_hub import HfApi, hf_hub_url
+    from huggingface_hub.utils import build_hf_headers, get_session
+
+    repo = f"{USER}/finepdfs-stats"
+    client = HfApi(endpoint=hub.endpoint, token=TOKEN)
+    files = client.list_repo_files(repo, repo_type="dataset")
+    url = hf_hub_url(repo, "README.md", repo_type="dataset", endpoint=hub.endpoint)
+    card = get_session().get(url, headers=build_hf_headers(token=TOKEN)).text
+    table = re.search(r"(?:^\|.*\n)+", card, re.MULTILINE)
+    if table is None or not any(path.endswith(".parquet") for path in files):
+        raise NotPersisted(f"{repo} holds {', '.join(files)}, not the statistics", fix="jobshelf demo --keep, and look")
+    print(f"Read back {hub.endpoint}/datasets/{repo}\n      {', '.join(files)}")
+    print("\n".join(f"      {line}" for line in table[0].splitlines()[:12]))
+
+
+def _wait(hub: Hub) -> None:
+    print(f"\nThe Hub stays up at {hub.endpoint}. Use it from another terminal, and end it with Ctrl-C:")
+    print(f"  export HF_ENDPOINT={hub.endpoint} HF_TOKEN={TOKEN}", flush=True)
+    signal.pause()
+
+
+@contextlib.contextmanager
+def _terminated_as_interrupt() -> Iterator[None]:
+    """Treat SIGTERM as Ctrl-C while the demo runs, so that both leave through the same doors."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

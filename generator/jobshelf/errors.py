@@ -1,0 +1,72 @@
+"""Every error that the tool explains to a person, with its exit code.
+
+::
+
+    JobshelfError                  1  a finding, a failed check, or the unexpected
+    ├── UsageError                 2  the command line asks for something that does not exist
+    ├── TokenError                 3  token missing, invalid, or without the permission
+    ├── InputError                 4  the input data is not what it must be
+    │   └── ScriptError            4  a script that cannot be read as one (points at a file line)
+    ├── EnvironmentFault           5  machine, network, Hub, port or disk
+    └── NotPersisted               6  planned or computed, but not (provably) on the Hub
+
+A message is one line: what was found, where, what was expected. `fix` is what to type or change next.
+`cli.main` is the only place that turns these into exit codes.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class JobshelfError(Exception):
+    """Base of all errors that end in one line instead of a traceback."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, fix: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return f"{self.message}. Fix: {self.fix}"
+
+
+class UsageError(JobshelfError):
+    """The command line names something that does not exist or cannot be combined."""
+
+    exit_code = 2
+
+
+class TokenError(JobshelfError):
+    """The Hub token is missing, invalid, or lacks the permission that the work needs."""
+
+    exit_code = 3
+
+
+class InputError(JobshelfError):
+    """The input is not what it must be."""
+
+    exit_code = 4
+
+
+class ScriptError(InputError):
+    """A script cannot be read as a UV script; says `path:line`, what was found and what was expected."""
+
+    def __init__(self, path: str, line: int, *, found: str, expected: str, fix: str) -> None:
+        super().__init__(f"{path}:{line}: found {found}, expected {expected}", fix=fix)
+        self.path = path
+        self.line = line
+
+
+class EnvironmentFault(JobshelfError):
+    """The machine, the network, the Hub or the disk does not let the work be done."""
+
+    exit_code = 5
+
+
+class NotPersisted(JobshelfError):
+    """The result was planned or computed, but it is not (or not provably) where it was meant to be."""
+
+    exit_code = 6

@@ -1,0 +1,230 @@
+"""Read a single-file UV script once: header, docstring, syntax tree. No side effects, nothing of it is run.
+
+The header is the inline metadata block of PEP 723 / the "Inline script metadata" specification of packaging.python.org:
+the line `# /// script`, comment lines that hold TOML, the line `# ///`.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jobshelf.errors import InputError, ScriptError
+
+OPENING = "# /// script"
+CLOSING = "# ///"
+_TOML_POSITION = re.compile(r" \(at (?:line (?P<line>\d+), column \d+|end of document)\)$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Why a script cannot be used: the 1-based file `line`, and the three parts of a useful message."""
+
+    line: int
+    found: str
+    expected: str
+    fix: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """The metadata block. `first_line` is the 1-based file line of `# /// script`, `last_line` that of `# ///`."""
+
+    toml: str
+    first_line: int
+    last_line: int
+    table: Mapping[str, Any]
+
+    @property
+    def requires_python(self) -> str | None:
+        """The version specifier, as written."""
+        return self.table.get("requires-python")
+
+    @property
+    def dependencies(self) -> tuple[str, ...]:
+        """The PEP 508 requirements, as written."""
+        return tuple(self.table.get("dependencies", ()))
+
+    def tool(self, name: str) -> Mapping[str, Any]:
+        """Return the table `[tool.<name>]`, empty when there is none."""
+        return self.table.get("tool", {}).get(name, {})
+
+    def line_of(self, key: str, *, table: str = "") -> int:
+        """Return the file line on which `key` of `[table]` is set; the header's first line when it is not."""
+        current = ""
+        for number, line in enumerate(self.toml.splitlines(), start=self.first_line + 1):
+            if heading := re.match(r"\s*\[([^\[\]]+)\]", line):
+                current = heading[1].strip()
+                if current == table and not key:
+                    return number
+            elif current == table and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*=", line):
+                return number
+        return self.first_line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Script:
+    """One parsed script. `header` and `tree` are None exactly when `problems` says why."""
+
+    path: str
+    data: bytes
+    text: str
+    header: Header | None
+    tree: ast.Module | None
+    problems: tuple[Problem, ...]
+
+    @property
+    def name(self) -> str:
+        """The file name without `.py`."""
+        return Path(self.path).stem
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of the file's bytes."""
+        return hashlib.sha256(self.data).hexdigest()
+
+    @property
+    def docstring(self) -> str:
+        """The module's docstring, cleaned of indentation; empty when there is none."""
+        return (ast.get_docstring(self.tree) if self.tree else None) or ""
+
+    @property
+    def summary(self) -> str:
+        """The docstring's first line."""
+        return self.docstring.partition("\n")[0]
+
+    def require(self) -> Header:
+        """Return the header of a sound script; raise ScriptError with the first problem of an unsound one."""
+        if self.header is None or self.problems:
+            first = self.problems[0]
+            raise ScriptError(self.path, first.line, found=first.found, expected=first.expected, fix=first.fix)
+        return self.header
+
+
+def read_script(path: Path, *, shown_as: str | None = None) -> Script:
+    """Read and parse the file at `path`; `shown_as` is the path that messages name.
+
+    Raises InputError when the file cannot be read. What is wrong inside the file is in `Script.problems`.
+    """
+    name = shown_as or str(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{name} cannot be read: {error.strerror}", fix="check the path") from error
+    return parse_script(data, name)
+
+
+def parse_script(data: bytes, path: str) -> Script:
+    """Parse the bytes of a script. Never raises: everything that is wrong is listed in `problems`, by line."""
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        problem = Problem(
+            line=line,
+            found=f"the byte 0x{data[error.start]:02x}, which is not UTF-8",
+            expected="a Python file in UTF-8",
+            fix="save the file as UTF-8",
+        )
+        return Script(path=path, data=data, text="", header=None, tree=None, problems=(problem,))
+    header, header_problems = parse_header(text)
+    tree, tree_problems = _parse_tree(text)
+    problems = (*header_problems, *tree_problems)
+    return Script(path=path, data=data, text=text, header=header, tree=tree, problems=problems)
+
+
+def parse_header(text: str) -> tuple[Header | None, tuple[Problem, ...]]:
+    """Find and parse the metadata block of a script's text."""
+    lines = text.splitlines()
+    openings = [number for number, line in enumerate(lines, start=1) if line == OPENING]
+    if not openings:
+        return None, (_missing(lines),)
+    block = _block_after(lines, openings[0])
+    if block is None:
+        return None, (_unclosed(openings[0]),)
+    last_line, toml = block
+    second = next((number for number in openings if number > last_line), None)
+    if second is not None:
+        return None, (_duplicate(second, openings[0]),)
+    return _parse_toml(toml, openings[0], last_line)
+
+
+def _block_after(lines: list[str], opening: int) -> tuple[int, str] | None:
+    """Return (closing line, TOML) of the block opened at 1-based line `opening`; the last `# ///` of the run closes."""
+    content: list[str] = []
+    for line in lines[opening:]:
+        if line != "#" and not line.startswith("# "):
+            break
+        content.append(line)
+    if CLOSING not in content:
+        return None
+    size = len(content) - 1 - content[::-1].index(CLOSING)
+    return opening + size + 1, "".join(f"{line[2:]}\n" for line in content[:size])
+
+
+def _parse_toml(toml: str, first_line: int, last_line: int) -> tuple[Header | None, tuple[Problem, ...]]:
+    try:
+        table = tomllib.loads(toml)
+    except tomllib.TOMLDecodeError as error:
+        position = _TOML_POSITION.search(str(error))
+        inside = int(position["line"]) if position and position["line"] else last_line - first_line - 1
+        reason = _TOML_POSITION.sub("", str(error))
+        found = f"a header that is not TOML ({reason})"
+        return None, (_header_problem(first_line + max(inside, 1), found, "TOML", "mend that line"),)
+    header = Header(toml=toml, first_line=first_line, last_line=last_line, table=table)
+    problems = tuple(_wrong_types(header))
+    return (None if problems else header), problems
+
+
+def _wrong_types(header: Header) -> list[Problem]:
+    problems = []
+    requires = header.table.get("requires-python", "")
+    if not isinstance(requires, str):
+        line = header.line_of("requires-python")
+        problems.append(_header_problem(line, f"requires-python = {requires!r}", "a string", 'write ">=3.11"'))
+    dependencies = header.table.get("dependencies", [])
+    if not isinstance(dependencies, list) or not all(isinstance(item, str) for item in dependencies):
+        line = header.line_of("dependencies")
+        found = "dependencies that are not a list of strings"
+        problems.append(_header_problem(line, found, 'a list such as ["polars>=2.1,<3"]', "quote each requirement"))
+    tool = header.table.get("tool", {})
+    if not isinstance(tool, dict) or not all(isinstance(table, dict) for table in tool.values()):
+        line = header.line_of("tool")
+        problems.append(_header_problem(line, "a 'tool' entry that is no table", "[tool.<name>]", "make it a table"))
+    return problems
+
+
+def _parse_tree(text: str) -> tuple[ast.Module | None, tuple[Problem, ...]]:
+    try:
+        return ast.parse(text.removeprefix("\ufeff")), ()
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        line = getattr(error, "lineno", None) or 1
+        reason = getattr(error, "msg", None) or str(error)
+        return None, (_header_problem(line, f"a syntax error ({reason})", "Python", "mend that line"),)
+
+
+def _header_problem(line: int, found: str, expected: str, fix: str) -> Problem:
+    return Problem(line=line, found=found, expected=expected, fix=fix)
+
+
+def _missing(lines: list[str]) -> Problem:
+    found = f"no line that is exactly '{OPENING}'" if lines else "an empty file"
+    fix = f"put '{OPENING}', the dependencies and '{CLOSING}' above the docstring (uv init --script FILE writes one)"
+    return _header_problem(1, found, "a PEP 723 header", fix)
+
+
+def _unclosed(opening: int) -> Problem:
+    found = (
+        f"a header that is not closed before the first line that does not start with '# ' (opened on line {opening})"
+    )
+    return _header_problem(opening, found, f"a line that is exactly '{CLOSING}'", f"close it with '{CLOSING}'")
+
+
+def _duplicate(second: int, first: int) -> Problem:
+    return _header_problem(second, f"a second header (the first is on line {first})", "one", "merge the two")
