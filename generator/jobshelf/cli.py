@@ -242,14 +242,13 @@ def _index(arguments: argparse.Namespace) -> int:
 
 def _publish(arguments: argparse.Namespace) -> int:
     from jobshelf.client import explained, open_client
-    from jobshelf.index import check_index
-    from jobshelf.publish import plan, publish
+    from jobshelf.publish import index_for, plan, publish
     from jobshelf.shelf import find_shelf
 
     shelf, client = find_shelf(), open_client()
     if arguments.dry_run:
         with explained(client):
-            step = plan(shelf, check_index(shelf), client, arguments.repo or shelf.dataset)
+            step = plan(shelf, index_for(shelf, arguments.repo), client)
         print(
             "\n".join(f"write {path} ({len(data):,} bytes)" for path, data in sorted(step.writes.items()))
             or "unchanged"

@@ -27,6 +27,8 @@ def open_client() -> HfApi:
 
     Raises TokenError when there is none.
     """
+    # The client warns on every Jobs call that the call may change one day: nothing that our user can act on.
+    os.environ.setdefault("HF_HUB_DISABLE_EXPERIMENTAL_WARNING", "1")
     from huggingface_hub import HfApi, get_token
 
     token = get_token()

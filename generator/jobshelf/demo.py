@@ -58,7 +58,9 @@ def demo(*, keep: bool = False) -> None:
             for number, step in enumerate(steps, start=1):
                 _run(step, number, len(steps), _environment(hub, folder))
             _show_result(hub)
-            print(f"\nDone in {time.monotonic() - began:.0f} s, {len(hub.journal())} requests, no account, no paid machine.")
+            print(
+                f"\nDone in {time.monotonic() - began:.0f} s, {len(hub.journal())} requests, no account, no paid machine."
+            )
             if keep:
                 _wait(hub)
 

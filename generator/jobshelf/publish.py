@@ -77,16 +77,22 @@ def publish(shelf: Shelf, client: HfApi, *, repo: str | None = None, release: bo
     Raises JobshelfError for a stale index or an existing tag, TokenError, InputError for a foreign file in the way,
     NotPersisted when others keep moving the repository or when what is read back differs.
     """
-    index = check_index(shelf)
-    target = repo or shelf.dataset
+    index = index_for(shelf, repo)
     if release:
-        _require_new_tag(client, target, index)
-    outcome = _commit(shelf, index, client, target)
+        _require_new_tag(client, index)
+    outcome = _commit(shelf, index, client)
     return replace(outcome, tag=_tag(client, outcome, index)) if release else outcome
 
 
-def plan(shelf: Shelf, index: Index, client: HfApi, repo: str, *, base: Index | None = None) -> Plan:
-    """Compare the shelf with the repository's head. `base` is the index that an earlier try of this publish saw."""
+def index_for(shelf: Shelf, repo: str | None) -> Index:
+    """Return the shelf's index with the URLs of `repo` (default: the shelf's own). Raises when the file is stale."""
+    index = check_index(shelf)
+    return replace(index, dataset=repo) if repo else index
+
+
+def plan(shelf: Shelf, index: Index, client: HfApi, *, base: Index | None = None) -> Plan:
+    """Compare the shelf with the head of `index.dataset`. `base` is the index that an earlier try of this publish saw."""
+    repo = index.dataset
     known = _head_and_sums(client, repo)
     files = _files(shelf, index)
     if known.sums and known.sums == _sums(files):
@@ -140,17 +146,21 @@ def _why_keep(ours: Entry | None, there: Entry, before: Entry | None) -> str | N
 
 
 def _version(entry: Entry) -> tuple[int, ...]:
-    return tuple(int(part) for part in entry.version.split("."))
+    """Return the version as PEP 440 orders it: 1.10 is after 1.9, and 1.0 is 1."""
+    parts = [int(part) for part in entry.version.split(".")]
+    while parts and parts[-1] == 0:
+        parts.pop()
+    return tuple(parts)
 
 
-def _commit(shelf: Shelf, index: Index, client: HfApi, repo: str) -> Outcome:
+def _commit(shelf: Shelf, index: Index, client: HfApi) -> Outcome:
     from huggingface_hub import CommitOperationAdd
     from huggingface_hub.errors import HfHubHTTPError
 
-    base: Index | None = None
+    repo, base = index.dataset, None
     for _ in range(ATTEMPTS):
         with explained(client):
-            step = plan(shelf, index, client, repo, base=base)
+            step = plan(shelf, index, client, base=base)
             if step.unchanged and step.parent:
                 return Outcome(repo=repo, commit=step.parent, written=(), kept=step.kept, tag=None)
             parent = step.parent or _create(client, repo)
@@ -276,7 +286,7 @@ def _message(step: Plan) -> str:
     return f"Publish {', '.join(scripts) or 'the index'}" if len(scripts) < 4 else f"Publish {len(scripts)} scripts"
 
 
-def _require_new_tag(client: HfApi, repo: str, index: Index) -> None:
+def _require_new_tag(client: HfApi, index: Index) -> None:
     from huggingface_hub.errors import RepositoryNotFoundError
 
     if index.release is None:
@@ -284,11 +294,11 @@ def _require_new_tag(client: HfApi, repo: str, index: Index) -> None:
         raise JobshelfError(message, fix="set a release version such as 1.2.0, then: jobshelf index")
     with explained(client):
         try:
-            refs = client.list_repo_refs(repo, repo_type="dataset")
+            refs = client.list_repo_refs(index.dataset, repo_type="dataset")
         except RepositoryNotFoundError:
             return
     if f"v{index.release}" in {tag.name for tag in refs.tags}:
-        message = f"{repo} already has the tag v{index.release}"
+        message = f"{index.dataset} already has the tag v{index.release}"
         raise JobshelfError(message, fix="raise the version in pyproject.toml, then: jobshelf index")
 
 

@@ -1,0 +1,165 @@
+"""Fixtures for every test: rows, a shelf to change, an embedded Hub, and the environment of its user."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import HfApi
+
+import rows
+from jobshelf.hub import Account, Hub, serve
+from jobshelf.shelf import Shelf, find_shelf
+from support import BIN, READ_TOKEN, ROOT, TOKEN
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def pytest_report_header() -> str:
+    return "real_rows: generated" if rows.folder() is None else "real_rows: the real files"
+
+
+@pytest.fixture(scope="session")
+def real_rows() -> Callable[[str], list[dict[str, Any]]]:
+    """`real_rows("gsm8k_test")` and the other names of rows.FILES; assertions must hold for real and generated rows."""
+    return rows.rows
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[Hub]:
+    """An embedded Hub with a writer `alice` (member of `jobshelf`) and a read-only `bob`."""
+    accounts = (
+        Account(name="alice", token=TOKEN, orgs=("jobshelf", "acme")),
+        Account(name="bob", token=READ_TOKEN, role="read", orgs=("jobshelf", "acme")),
+    )
+    with serve(tmp_path / "hub", accounts=accounts) as running:
+        yield running
+
+
+@pytest.fixture
+def client(hub: Hub) -> HfApi:
+    """The writer's client."""
+    return HfApi(endpoint=hub.endpoint, token=TOKEN)
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """A user's environment with an empty home, no token and no network but the package registry."""
+    home = tmp_path / "home"
+    home.mkdir()
+    kept = {
+        key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING_FACE", "VIRTUAL_ENV"))
+    }
+    cache = subprocess.run([BIN / "uv", "cache", "dir"], capture_output=True, text=True, check=True).stdout.strip()
+    return kept | {
+        "HOME": str(home),
+        "HF_HOME": str(home / "hf"),
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_UPDATE_CHECK": "1",
+        "HF_HUB_DISABLE_EXPERIMENTAL_WARNING": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "UV_CACHE_DIR": cache,
+        "NO_COLOR": "1",
+        "COLUMNS": "120",
+        "PATH": f"{BIN}{os.pathsep}{kept['PATH']}",
+    }
+
+
+@pytest.fixture
+def hub_environment(environment: dict[str, str], hub: Hub) -> dict[str, str]:
+    """The same user, logged in to the embedded Hub as the writer."""
+    return environment | {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": TOKEN}
+
+
+@pytest.fixture
+def jobshelf(environment: dict[str, str], tmp_path: Path) -> Run:
+    """`jobshelf("list", env=..., cwd=...)`: run the real command in a process of its own."""
+
+    def run(*words: str, env: dict[str, str] | None = None, cwd: Path = ROOT, **options: Any) -> Any:
+        argv = [sys.executable, "-m", "jobshelf", *words]
+        return subprocess.run(
+            argv, env=env or environment, cwd=cwd, capture_output=True, text=True, timeout=300, check=False, **options
+        )
+
+    return run
+
+
+SCRIPT = '''\
+# SPDX-License-Identifier: Apache-2.0
+# /// script
+# requires-python = ">=3.11"
+# dependencies = []
+# [tool.uv]
+# exclude-newer = "2026-11-20T00:00:00Z"
+# [tool.hf-jobs]
+# flavor = "cpu-basic"
+# timeout = "10m"
+# [tool.jobshelf]
+# version = "{version}"
+# title = "{title}"
+# task = "other"
+# tags = ["test"]
+# inputs = []
+# outputs = []
+# persists = "none"
+# token = "none"
+# shardable = false
+# license = "Apache-2.0"
+# aliases = []
+# status = "stable"
+# rehearse = []
+# ///
+"""Say {word} on standard output
+
+    uv run https://huggingface.co/datasets/jobshelf/scripts/resolve/main/{file} --loud
+    hf jobs uv run https://huggingface.co/datasets/jobshelf/scripts/resolve/main/{file} --loud
+"""
+print("{word}")
+'''
+
+
+class ShelfMaker:
+    """Make small shelves for tests: `make({"hello": "1.0.0"})` is a shelf whose one script says `hello`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __call__(self, scripts: dict[str, str], *, name: str = "shelf", version: str = "0.1.0") -> Shelf:
+        root = self._folder / name
+        (root / "catalog").mkdir(parents=True)
+        text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+        (root / "pyproject.toml").write_text(
+            text.replace('version = "0.1.0"', f'version = "{version}"', 1), encoding="utf-8"
+        )
+        shelf = find_shelf(root)
+        for script, script_version in scripts.items():
+            self.put(shelf, script, script_version)
+        return self.index(shelf)
+
+    def put(self, shelf: Shelf, script: str, version: str = "1.0.0", *, word: str | None = None) -> None:
+        """Write the script; its bytes follow from its name, version and word."""
+        said = word or script
+        text = SCRIPT.format(version=version, title=f"Say {said}", word=said, file=f"{script}.py")
+        (shelf.catalog / f"{script}.py").write_text(text, encoding="utf-8")
+
+    def index(self, shelf: Shelf) -> Shelf:
+        """Rebuild the shelf's index.json, as `jobshelf index` does."""
+        from jobshelf.index import build_index
+
+        shelf.index_file.write_text(build_index(shelf).to_text(), encoding="utf-8")
+        return shelf
+
+    def copy(self, shelf: Shelf, name: str) -> Shelf:
+        """Return a second checkout of the shelf."""
+        return find_shelf(Path(shutil.copytree(shelf.root, self._folder / name)))
+
+
+@pytest.fixture
+def make_shelf(tmp_path: Path) -> ShelfMaker:
+    return ShelfMaker(tmp_path)

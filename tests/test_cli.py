@@ -1,0 +1,138 @@
+"""The command line as a person meets it: exit codes, one-line errors, nothing on the wrong stream."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support import READ_TOKEN, ROOT, TOKEN
+
+ONE_LINE = re.compile(r"jobshelf: [^\n]+\. Fix: [^\n]+\n")
+
+
+def fails(done, code: int) -> str:
+    """Assert a one-line error with a fix, nothing on stdout, this exit code; return the line."""
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    assert ONE_LINE.fullmatch(done.stderr), done.stderr
+    return done.stderr
+
+
+def test_list_shows_every_script_of_the_shelf(jobshelf):
+    lines = jobshelf("list").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["dataset-inspector", "finepdfs-stats"]
+
+
+def test_show_says_what_it_needs_and_how_it_is_started(jobshelf):
+    text = jobshelf("show", "Finepdfs_Stats.py").stdout
+    for part in (
+        "token    write",
+        "machine ",
+        "sha256 ",
+        "hf jobs uv run --secrets HF_TOKEN https://",
+        "uv run https://",
+    ):
+        assert part in text
+
+
+def test_search_finds_by_words_and_says_when_nothing_does(jobshelf):
+    assert jobshelf("search", "parquet", "STATS").stdout.split()[0] == "finepdfs-stats"
+    nothing = jobshelf("search", "zeppelin")
+    assert (nothing.returncode, nothing.stdout) == (1, "")
+    assert "no script holds all of: zeppelin" in nothing.stderr
+
+
+def test_an_unknown_script_gets_a_suggestion(jobshelf):
+    assert "did you mean finepdfs-stats?" in fails(jobshelf("show", "finepdf-stats"), 2)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["shwo"], [], ["list", "--all"], ["hub", "--root", "x", "--port", "many"], ["list", "--", "--extra"]],
+    ids=" ".join,
+)
+def test_usage_errors_are_one_line(jobshelf, words):
+    assert fails(jobshelf(*words), 2).rstrip().endswith("--help")
+
+
+def test_command_prints_four_forms_with_the_arguments_given(jobshelf):
+    text = jobshelf("command", "dataset-inspector", "--", "me/data", "--split", "it's").stdout
+    assert re.findall(r"^# (\w+)$", text, re.MULTILINE) == ["local", "jobs", "python", "mcp"]
+    local = jobshelf("command", "dataset-inspector", "--form", "local", "--", "me/data", "--split", "it's").stdout
+    url = "https://huggingface.co/datasets/jobshelf/scripts/resolve/main/dataset_inspector.py"
+    assert local == f"uv run {url} me/data --split 'it'\"'\"'s'\n"
+
+
+def test_the_endpoint_of_the_environment_is_the_one_in_the_urls(jobshelf, environment):
+    env = environment | {"HF_ENDPOINT": "http://127.0.0.1:1/"}
+    text = jobshelf("command", "dataset-inspector", "--form", "local", env=env).stdout
+    assert text.startswith("uv run http://127.0.0.1:1/datasets/jobshelf/scripts/resolve/main/")
+
+
+def test_a_malformed_header_is_named_by_file_and_line(jobshelf, make_shelf):
+    shelf = make_shelf({"a": "1"})
+    path = shelf.catalog / "a.py"
+    path.write_text(path.read_text().replace("# dependencies = []", "# dependencies = [1,"))
+    line = fails(jobshelf("index", cwd=shelf.root), 4)
+    assert re.match(r"jobshelf: catalog/a.py:\d+: found a header that is not TOML", line)
+
+
+def test_index_rebuilds_and_checks(jobshelf, make_shelf):
+    shelf = make_shelf({"a": "1"})
+    make_shelf.put(shelf, "a", "2")
+    fails(jobshelf("index", "--check", cwd=shelf.root), 1)
+    assert jobshelf("index", cwd=shelf.root).stdout == "wrote index.json: 1 scripts\n"
+    assert jobshelf("index", "--check", cwd=shelf.root).returncode == 0
+
+
+def test_publish_says_what_it_did_and_what_it_would_do(jobshelf, make_shelf, hub, hub_environment):
+    shelf = make_shelf({"a": "1"})
+    plan = jobshelf("publish", "--dry-run", env=hub_environment, cwd=shelf.root)
+    assert [line.split()[1] for line in plan.stdout.splitlines()] == ["README.md", "SHA256SUMS", "a.py", "index.json"]
+    done = jobshelf("publish", "--release", env=hub_environment, cwd=shelf.root)
+    assert re.fullmatch(
+        r"published 4 files to \S+/datasets/jobshelf/scripts at [0-9a-f]{12}, tagged v0.1.0\n", done.stdout
+    )
+    again = jobshelf("publish", env=hub_environment, cwd=shelf.root)
+    assert again.stdout.startswith("unchanged: ")
+    assert TOKEN not in plan.stdout + done.stdout + again.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "said"),
+    [
+        ({"HF_TOKEN": ""}, 3, "no Hub token found"),
+        ({"HF_TOKEN": "hf_nobody"}, 3, "does not accept the token"),
+        ({"HF_TOKEN": READ_TOKEN}, 3, "the token of 'bob' is read-only"),
+        ({"HF_ENDPOINT": "http://127.0.0.1:9"}, 5, "the Hub at http://127.0.0.1:9 cannot be reached"),
+    ],
+)
+def test_publish_without_what_it_needs(jobshelf, make_shelf, hub_environment, changes, code, said):
+    shelf = make_shelf({"a": "1"})
+    line = fails(jobshelf("publish", env=hub_environment | changes, cwd=shelf.root), code)
+    assert said in line
+    assert READ_TOKEN not in line and "hf_nobody" not in line
+
+
+def test_a_port_in_use_is_said(jobshelf, hub, tmp_path):
+    port = hub.endpoint.rpartition(":")[2]
+    line = fails(jobshelf("hub", "--root", str(tmp_path / "other"), "--port", port), 5)
+    assert port in line
+
+
+def test_a_closed_pipe_is_no_error():
+    command = f"{sys.executable} -m jobshelf command dataset-inspector | head -1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "# local\n", "")
+
+
+def test_the_tool_works_without_a_home_and_from_any_folder(jobshelf, environment, tmp_path: Path):
+    env = {key: environment[key] for key in ("PATH",)} | {"LC_ALL": "C"}
+    done = jobshelf("show", "dataset-inspector", env=env, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert os.fspath(ROOT) not in done.stdout
