@@ -1,0 +1,10 @@
+"""Time as the Hub writes it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+
+def now() -> str:
+    """The present moment, ISO 8601 in UTC with milliseconds: `2026-11-20T08:15:30.123Z`."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

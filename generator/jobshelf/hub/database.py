@@ -1,0 +1,103 @@
+"""The SQLite file: everything that is not file content."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS repos (
+    id INTEGER PRIMARY KEY, kind TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,
+    private INTEGER NOT NULL, sdk TEXT, created_at TEXT NOT NULL, UNIQUE (kind, namespace, name));
+CREATE TABLE IF NOT EXISTS refs (
+    repo INTEGER NOT NULL REFERENCES repos ON DELETE CASCADE, name TEXT NOT NULL, target TEXT NOT NULL,
+    PRIMARY KEY (repo, name));
+CREATE TABLE IF NOT EXISTS commits (
+    repo INTEGER NOT NULL REFERENCES repos ON DELETE CASCADE, oid TEXT NOT NULL, parent TEXT, tree TEXT NOT NULL,
+    title TEXT NOT NULL, message TEXT NOT NULL, author TEXT NOT NULL, date TEXT NOT NULL, PRIMARY KEY (repo, oid));
+CREATE TABLE IF NOT EXISTS trees (oid TEXT PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS files (
+    oid TEXT PRIMARY KEY, sha256 TEXT NOT NULL, size INTEGER NOT NULL, lfs INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS xet (hash TEXT PRIMARY KEY, sha256 TEXT NOT NULL, size INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS buckets (
+    id INTEGER PRIMARY KEY, namespace TEXT NOT NULL, name TEXT NOT NULL, private INTEGER NOT NULL,
+    created_at TEXT NOT NULL, UNIQUE (namespace, name));
+CREATE TABLE IF NOT EXISTS bucket_files (
+    bucket INTEGER NOT NULL REFERENCES buckets ON DELETE CASCADE, path TEXT NOT NULL, xet_hash TEXT NOT NULL,
+    mtime TEXT NOT NULL, uploaded_at TEXT NOT NULL, PRIMARY KEY (bucket, path));
+CREATE TABLE IF NOT EXISTS jobs (
+    id TEXT PRIMARY KEY, namespace TEXT NOT NULL, initiator TEXT NOT NULL, spec TEXT NOT NULL, labels TEXT NOT NULL,
+    stage TEXT NOT NULL, message TEXT, created_at TEXT NOT NULL, started_at TEXT, finished_at TEXT);
+"""
+
+
+class Database:
+    """One SQLite connection, used by one thread at a time.
+
+    Write-ahead log with `synchronous=FULL`: what a finished transaction wrote survives a kill of the process and of
+    the machine.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.RLock()
+        self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._connection.row_factory = sqlite3.Row
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            self._connection.execute(f"PRAGMA {pragma}")
+        self._connection.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        """Write everything back into the one file and let go of it."""
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All statements inside take effect together when the block ends, or not at all when it raises."""
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                # a full disk makes SQLite roll back by itself
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def execute(self, sql: str, *values: object) -> int:
+        """Run one statement and return the number of rows it changed."""
+        with self._lock:
+            return self._connection.execute(sql, values).rowcount
+
+    def execute_many(self, sql: str, rows: Sequence[tuple[object, ...]]) -> None:
+        """Run one statement for each row of values."""
+        with self._lock:
+            self._connection.executemany(sql, rows)
+
+    def insert(self, sql: str, *values: object) -> int:
+        """Run one INSERT and return the new row's id."""
+        with self._lock:
+            return int(self._connection.execute(sql, values).lastrowid or 0)
+
+    def rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
+        """All rows of a query."""
+        with self._lock:
+            return self._connection.execute(sql, values).fetchall()
+
+    def row(self, sql: str, *values: object) -> sqlite3.Row | None:
+        """The first row of a query."""
+        with self._lock:
+            return self._connection.execute(sql, values).fetchone()
+
+    def secret(self, name: str) -> bytes:
+        """A random key of 32 bytes, made on first use and the same after a restart."""
+        with self.transaction():
+            self.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", name, secrets.token_bytes(32))
+            found = self.row("SELECT value FROM meta WHERE key = ?", name)
+        return bytes(found["value"]) if found else b""

@@ -1,0 +1,57 @@
+"""Who am I, and the calls that clients make on the side."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from starlette.responses import JSONResponse, Response
+
+from jobshelf.hub.account import require_account
+from jobshelf.hub.call import Call, route, take, take_or
+from jobshelf.hub.card import front_matter
+
+
+def whoami(call: Call) -> Response:
+    """The account behind the token."""
+    account = require_account(call.caller)
+    return JSONResponse(
+        {
+            "type": "user",
+            "id": account.name,
+            "name": account.name,
+            "fullname": account.name,
+            "isPro": False,
+            "orgs": [{"type": "org", "id": org, "name": org, "roleInOrg": account.role} for org in account.orgs],
+            "auth": {"type": "access_token", "accessToken": {"displayName": "jobshelf", "role": account.role}},
+        }
+    )
+
+
+def agent_harnesses(_: Call) -> Response:
+    """The list by which clients name the agent that drives them: none."""
+    return JSONResponse({"standardEnvVars": [], "harnesses": {}})
+
+
+def validate_yaml(call: Call) -> Response:
+    """Check a README's metadata before it is committed."""
+    payload = call.json()
+    take_or(payload, "repoType", "model")
+    try:
+        metadata = front_matter(take(payload, "content", str))
+    except ValueError as error:
+        return JSONResponse({"errors": [{"message": str(error)}], "warnings": []}, 400)
+    missing = [] if metadata else [{"message": "empty or missing yaml metadata in repo card"}]
+    return JSONResponse({"errors": [], "warnings": missing})
+
+
+def journal(call: Call) -> Response:
+    """The request journal, for other processes."""
+    return JSONResponse([asdict(entry) for entry in call.core.journal.entries()])
+
+
+ROUTES = [
+    route("/api/whoami-v2", whoami, "GET"),
+    route("/api/agent-harnesses", agent_harnesses, "GET"),
+    route("/api/validate-yaml", validate_yaml, "POST"),
+    route("/_hub/journal", journal, "GET"),
+]

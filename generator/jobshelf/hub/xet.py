@@ -1,0 +1,178 @@
+"""Xet, the transfer of large files, without a storage server.
+
+`hf_xet` accepts `local:///folder` as the address of its storage and then writes the real chunks and shards there. So a
+write token names a fresh folder, and a commit reads out of it what was uploaded. The folder is fresh for every token
+because the client holds an exclusive lock on it for as long as it lives; for the same reason the Hub reads a copy.
+Shard format: https://github.com/huggingface/xet-core (mdb_shard).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import struct
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jobshelf.hub.blobs import Blobs
+from jobshelf.hub.database import Database
+
+if TYPE_CHECKING:
+    from hf_xet import XetSession
+
+TOKEN_LIFETIME_SECONDS = 3600
+_EMPTY_FILE = "0" * 64
+_STORE = Path("xet", "xorbs")
+
+_SHARD_HEADER = _SHARD_ENTRY = 48
+_SHARD_END = b"\xff" * 32
+_HAS_VERIFICATION = 1 << 31
+_HAS_METADATA = 1 << 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """A file that Xet knows: its Xet hash, the blob that holds it, its size in bytes."""
+
+    hash: str
+    sha256: str
+    size: int
+
+
+class Xet:
+    """The folders that clients write to and read from, and what came in by them."""
+
+    def __init__(self, folder: Path, *, database: Database, blobs: Blobs) -> None:
+        self._folder = folder
+        self._database = database
+        self._blobs = blobs
+        self._lock = threading.Lock()
+        self._read_shards: set[Path] = set()
+
+    def open_upload(self, owner: str) -> str:
+        """The address of a fresh folder for an upload on behalf of `owner` (a repo or bucket)."""
+        self._sweep()
+        return f"local://{self._fresh(f'upload/{owner}')}"
+
+    def open_download(self, contents: Sequence[Content]) -> str:
+        """The address of a fresh folder in which a client finds these files."""
+        self._sweep()
+        folder = self._fresh("download")
+        _store(folder, [self._blobs.path(content.sha256) for content in contents if content.size])
+        return f"local://{folder}"
+
+    def receive(self, owner: str) -> None:
+        """Take in everything that was uploaded for `owner` and is not here yet. Raises Refusal (507) when it does not fit."""
+        with self._lock:
+            for folder in self._folder.glob(f"upload/{owner}/*"):
+                self._read_out(folder)
+
+    def find(self, xet_hash: str) -> Content | None:
+        """The file of that hash, if it came in."""
+        row = self._database.row("SELECT * FROM xet WHERE hash = ?", xet_hash)
+        return None if row is None else Content(**row)
+
+    def add(self, files: Sequence[Path]) -> list[Content]:
+        """Store local files as if a client had uploaded them. Raises Refusal (507) when they do not fit."""
+        with tempfile.TemporaryDirectory(dir=self._made("scratch")) as scratch:
+            hashes = _store(Path(scratch), files)
+        return [self._keep(xet_hash, file) for xet_hash, file in zip(hashes, files, strict=True)]
+
+    def _read_out(self, folder: Path) -> None:
+        shards = set((folder / _STORE / "shards").glob("*.mdb")) - self._read_shards
+        sizes = {xet_hash: size for shard in shards for xet_hash, size in parse_shard(shard.read_bytes())}
+        missing = {xet_hash: size for xet_hash, size in sizes.items() if self.find(xet_hash) is None}
+        with tempfile.TemporaryDirectory(dir=self._made("scratch")) as scratch:
+            try:
+                fetched = _fetch(folder, missing, Path(scratch)) if missing else {}
+            except RuntimeError:
+                # another client is writing this folder at this moment: its own commit reads it again
+                return
+            for xet_hash, file in fetched.items():
+                self._keep(xet_hash, file)
+        self._read_shards |= shards
+
+    def _keep(self, xet_hash: str, file: Path) -> Content:
+        content = Content(hash=xet_hash, sha256=self._blobs.add_file(file), size=file.stat().st_size)
+        self._database.execute("INSERT OR IGNORE INTO xet VALUES (?, ?, ?)", content.hash, content.sha256, content.size)
+        return content
+
+    def _fresh(self, below: str) -> Path:
+        folder = self._folder.absolute() / below / secrets.token_hex(8)
+        folder.mkdir(parents=True)
+        return folder
+
+    def _made(self, below: str) -> Path:
+        folder = self._folder / below
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _sweep(self) -> None:
+        """Remove the folders whose token has run out."""
+        oldest = time.time() - TOKEN_LIFETIME_SECONDS
+        for folder in (*self._folder.glob("upload/*/*"), *self._folder.glob("download/*")):
+            if max(path.stat().st_mtime for path in (folder, *folder.glob("xet/xorbs/*"))) < oldest:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def parse_shard(shard: bytes) -> Iterator[tuple[str, int]]:
+    """Yield the Xet hash and the size in bytes of each file that a shard describes."""
+    position = _SHARD_HEADER
+    while shard[position : position + 32] != _SHARD_END:
+        xet_hash = _hex(shard[position : position + 32])
+        flags, segments = struct.unpack_from("<II", shard, position + 32)
+        position += _SHARD_ENTRY
+        yield (
+            xet_hash,
+            sum(
+                struct.unpack_from("<I", shard, position + number * _SHARD_ENTRY + 36)[0] for number in range(segments)
+            ),
+        )
+        verification = segments if flags & _HAS_VERIFICATION else 0
+        position += _SHARD_ENTRY * (segments + verification + bool(flags & _HAS_METADATA))
+
+
+def _hex(raw: bytes) -> str:
+    """Xet writes a hash as four little-endian 64-bit numbers."""
+    return "".join(f"{number:016x}" for number in struct.unpack("<4Q", raw))
+
+
+def _session() -> XetSession:
+    import hf_xet
+
+    # by default it logs below HF_HOME, which is none of the Hub's
+    return hf_xet.XetSession(hf_xet.XetConfig().with_config({"log.dest": os.devnull, "telemetry.enabled": False}))
+
+
+def _access(folder: Path) -> dict[str, str | int]:
+    expires = int(time.time()) + TOKEN_LIFETIME_SECONDS
+    return {"endpoint": f"local://{folder.absolute()}", "token": "local", "token_expiry_unix_secs": expires}
+
+
+def _store(folder: Path, files: Sequence[Path]) -> list[str]:
+    from hf_xet import SKIP_SHA256
+
+    with _session().new_upload_commit(**_access(folder)) as upload:
+        sent = [upload.start_upload_file(str(file), sha256=SKIP_SHA256) for file in files]
+    return [item.result().xet_info.hash for item in sent]
+
+
+def _fetch(folder: Path, sizes: Mapping[str, int], scratch: Path) -> dict[str, Path]:
+    from hf_xet import XetFileInfo
+
+    copy = scratch / "copy"
+    shutil.copytree(folder / _STORE, copy / _STORE)
+    targets = {xet_hash: scratch / xet_hash for xet_hash in sizes}
+    with _session().new_file_download_group(**_access(copy)) as download:
+        for xet_hash, target in targets.items():
+            if xet_hash == _EMPTY_FILE:
+                target.touch()
+            else:
+                download.start_download_file(XetFileInfo(xet_hash, sizes[xet_hash]), str(target))
+    return targets
