@@ -29,7 +29,7 @@
 # status = "stable"
 # rehearse = ["{input}", "--json"]
 # ///
-"""Say which TRL methods (SFT, DPO, GRPO, KTO, Reward) a dataset can feed, and print the mapping code it needs.
+"""Say which TRL methods a dataset can feed (SFT, DPO, GRPO, KTO, Reward), with the mapping code.
 
 Reads the first rows of one split of a Hub dataset, an hf:// path, or a local parquet, jsonl, json, csv or arrow file or
 folder; never downloads a dataset. Writes nothing. Takes seconds and costs nothing: run it before you rent a GPU.
@@ -412,8 +412,13 @@ TOKEN_MISTAKEN_NAMES = ("TOKEN", "HUGGINGFACE_TOKEN", "HF_API_TOKEN", "HUGGINGFA
 def find_token() -> str | None:
     """Return the token of the environment or of `hf auth login`, None when there is none; stop when it is malformed."""
     from huggingface_hub import get_token
+    from huggingface_hub.errors import OIDCError
 
-    token = get_token()
+    try:
+        token = get_token()
+    except OIDCError as error:
+        message = f"the identity of this CI run could not be exchanged for a token: {one_line(error)}"
+        raise Stop(EXIT_TOKEN, message, fix="check the trusted publisher, or unset HF_OIDC_RESOURCE") from error
     if token is None:
         return None
     if not token.isascii() or not token.isprintable() or any(char in token for char in " $\"'"):
@@ -587,6 +592,20 @@ def locate(source: Source, files: Iterable[str], token: str | None) -> tuple[lis
     return [_signed_or_downloaded(source, file, token) for file in files], None
 
 
+def unreadable(source: Source, what: str, error: Exception) -> Stop:
+    """Return the Stop for what Polars says about `what`: 5 when the network failed, 4 when the data is at fault."""
+    said = one_line(error)
+    if re.search(
+        r"error (sending request|following redirect)|object-store|HTTP status|timed out|too many requests",
+        said,
+        re.IGNORECASE,
+    ):
+        fix = "check the network, then run the same command again"
+        return Stop(EXIT_ENVIRONMENT, f"{what} of {source.given} could not be fetched: {said}", fix=fix)
+    fix = "mend the file, or name another config or split"
+    return Stop(EXIT_INPUT, f"{what} of {source.given} is not readable {source.format}: {said}", fix=fix)
+
+
 def _signed_or_downloaded(source: Source, file: str, token: str | None) -> str:
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
 
@@ -637,6 +656,8 @@ def _from_hub(given: str, repo_id: str, inside: str, revision: str | None, token
     api = HfApi(token=token or False)
     try:
         info = retry(lambda: api.dataset_info(repo_id, revision=revision), what=f"reading {repo_id}")
+        if info.gated:  # everybody may see what it is; only some may read its files
+            retry(lambda: api.auth_check(repo_id, repo_type="dataset"), what=f"asking for access to {repo_id}")
     except HfHubHTTPError as error:
         stop = _refusal(error, repo_id, revision, token)
         if stop is None:
@@ -881,8 +902,7 @@ def _file_head(source: Source, file: str, count: int, token: str | None) -> Head
             return _columnar_head(source, file, count, token)
         return _text_head(source, file, count, token)
     except (ValueError, RecursionError) as error:
-        message = f"{file} of {source.given} is not readable {source.format}: {one_line(error)}"
-        raise Stop(EXIT_INPUT, message, fix="mend the file, or name another config or split") from error
+        raise unreadable(source, file, error) from error
 
 
 def _columnar_head(source: Source, file: str, count: int, token: str | None) -> Head:
@@ -1012,9 +1032,9 @@ def _parsed(text: str, where: str) -> object:
 def _array_items(texts: Iterable[str]) -> Iterator[object]:
     parser = json.JSONDecoder(strict=False)
     buffer, taken, enough = "", 0, 0
-    for text in texts:
+    for text in itertools.chain(texts, [""]):
         buffer += text
-        if len(buffer) < enough:
+        if text and len(buffer) < enough:
             continue
         start = 0
         while item := _next_item(parser, buffer, start):
@@ -1243,6 +1263,10 @@ def _sft_mapped(table: Table) -> Verdict | None:
     )
     if response and response.kind in CHATS and (prompt is None or _opens_with_user(response)):
         return _map("SFT", [response], {"messages": _as_chat(response, "")}, f"{_held(response)}: whole conversations")
+    if prompt and response and prompt.kind == response.kind == "text" and _repeats_prompt(prompt, response):
+        return _map(
+            "SFT", [response], {"text": _at(response)}, f"{_held(response)} begins with {prompt.name!r}: plain text"
+        )
     if prompt and response:
         fields = {"prompt": _as_prompt(table, prompt, response), "completion": _as_chat(response, "assistant")}
         return _map("SFT", [prompt, response], fields, f"{_held(prompt, response)}: a prompt and its completion")
@@ -1326,9 +1350,12 @@ def _preference_mapped(method: str, table: Table) -> Verdict | None:
     whole = chosen.kind in CHATS and rejected.kind in CHATS and _opens_with_user(chosen)
     if whole and (method == "Reward" or len(_apart(chosen, rejected)) < len(chosen.values)):
         return _map(method, [chosen, rejected], fields, f"{_held(chosen, rejected)}: conversations with their prompt")
-    if prompt is None and (method == "Reward" or chosen.kind == rejected.kind == "text"):
-        plain = {"chosen": _at(chosen), "rejected": _at(rejected)} if chosen.kind == rejected.kind == "text" else fields
-        return _map(method, [chosen, rejected], plain, f"{_held(chosen, rejected)}: a preferred and a worse answer")
+    texts = chosen.kind == rejected.kind == "text"
+    if texts and (prompt is None or (prompt.kind == "text" and _repeats_prompt(prompt, chosen))):
+        plain = {"chosen": _at(chosen), "rejected": _at(rejected)}
+        return _map(method, [chosen, rejected], plain, f"{_held(chosen, rejected)}: two answers that hold their prompt")
+    if prompt is None and method == "Reward":
+        return _map(method, [chosen, rejected], fields, f"{_held(chosen, rejected)}: a preferred and a worse answer")
     if prompt is None:
         return None
     fields = {"prompt": _as_prompt(table, prompt, chosen, rejected), **fields}

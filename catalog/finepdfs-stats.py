@@ -31,10 +31,10 @@
 # status = "stable"
 # rehearse = ["{input}", "{output}"]
 # ///
-"""Count documents and tokens and average the edu score of FinePDFs by crawl dump and by year, in one streaming pass.
+"""Count documents and tokens and average the edu score of FinePDFs by crawl dump and by year.
 
-Reads three columns (dump, token_count, fw_edu_scores) of a Hub dataset or of local files with Polars; every mean is
-weighted by documents. Prints the tables; with an OUTPUT it also writes them as a dataset (one commit) or a folder.
+Streams three columns (dump, token_count, fw_edu_scores) of a Hub dataset or of local files through one Polars query;
+every mean is weighted by documents. Prints the tables; with an OUTPUT it also writes them as a dataset (one commit) or a folder.
 The default input has about 50 million documents: minutes on the CPU flavor of the header, cents; --limit for a taste.
 
     uv run https://huggingface.co/datasets/jobshelf/scripts/resolve/main/finepdfs-stats.py --limit 10000
@@ -260,26 +260,22 @@ def quotas(frames: Sequence[pl.LazyFrame], limit: int) -> list[int]:
 
     sizes = [found.item() for found in pl.collect_all([frame.select(pl.len()) for frame in frames])]
     shares = [0] * len(sizes)
-    left = min(limit, sum(sizes))
-    while left:
-        open_files = [number for number, size in enumerate(sizes) if shares[number] < size]
-        for position, number in enumerate(open_files):
-            share = min(sizes[number] - shares[number], -(-left // (len(open_files) - position)))
-            shares[number] += share
-            left -= share
+    left = limit
+    for done, number in enumerate(sorted(range(len(sizes)), key=sizes.__getitem__)):
+        shares[number] = min(sizes[number], left // (len(sizes) - done))
+        left -= shares[number]
     return shares
 
 
 @contextmanager
 def data_errors(source: Source) -> Iterator[None]:
-    """Turn what Polars says about unreadable data into one line and exit code 4."""
+    """Turn what Polars says about the data or the network into one line and an exit code."""
     import polars as pl
 
     try:
         yield
     except pl.exceptions.PolarsError as error:
-        message = f"{source.given} cannot be read as {source.format}: {one_line(error)}"
-        raise Stop(EXIT_INPUT, message, fix="check that the files are complete and have the same columns") from error
+        raise unreadable(source, "the data", error) from error
 
 
 def show_plan(frame: pl.LazyFrame, *, to_stderr: bool) -> None:
@@ -609,8 +605,13 @@ TOKEN_MISTAKEN_NAMES = ("TOKEN", "HUGGINGFACE_TOKEN", "HF_API_TOKEN", "HUGGINGFA
 def find_token() -> str | None:
     """Return the token of the environment or of `hf auth login`, None when there is none; stop when it is malformed."""
     from huggingface_hub import get_token
+    from huggingface_hub.errors import OIDCError
 
-    token = get_token()
+    try:
+        token = get_token()
+    except OIDCError as error:
+        message = f"the identity of this CI run could not be exchanged for a token: {one_line(error)}"
+        raise Stop(EXIT_TOKEN, message, fix="check the trusted publisher, or unset HF_OIDC_RESOURCE") from error
     if token is None:
         return None
     if not token.isascii() or not token.isprintable() or any(char in token for char in " $\"'"):
@@ -784,6 +785,20 @@ def locate(source: Source, files: Iterable[str], token: str | None) -> tuple[lis
     return [_signed_or_downloaded(source, file, token) for file in files], None
 
 
+def unreadable(source: Source, what: str, error: Exception) -> Stop:
+    """Return the Stop for what Polars says about `what`: 5 when the network failed, 4 when the data is at fault."""
+    said = one_line(error)
+    if re.search(
+        r"error (sending request|following redirect)|object-store|HTTP status|timed out|too many requests",
+        said,
+        re.IGNORECASE,
+    ):
+        fix = "check the network, then run the same command again"
+        return Stop(EXIT_ENVIRONMENT, f"{what} of {source.given} could not be fetched: {said}", fix=fix)
+    fix = "mend the file, or name another config or split"
+    return Stop(EXIT_INPUT, f"{what} of {source.given} is not readable {source.format}: {said}", fix=fix)
+
+
 def _signed_or_downloaded(source: Source, file: str, token: str | None) -> str:
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
 
@@ -834,6 +849,8 @@ def _from_hub(given: str, repo_id: str, inside: str, revision: str | None, token
     api = HfApi(token=token or False)
     try:
         info = retry(lambda: api.dataset_info(repo_id, revision=revision), what=f"reading {repo_id}")
+        if info.gated:  # everybody may see what it is; only some may read its files
+            retry(lambda: api.auth_check(repo_id, repo_type="dataset"), what=f"asking for access to {repo_id}")
     except HfHubHTTPError as error:
         stop = _refusal(error, repo_id, revision, token)
         if stop is None:

@@ -17,7 +17,7 @@ FLOORS = (
     ("__main__",),
     ("cli",),
     ("demo", "testing"),
-    ("vet", "publish", "jobs"),
+    ("vet", "publish", "jobs", "host"),
     ("index",),
     ("interface", "client", "blocks", "hub", "render", "sample_data"),
     ("script", "shelf", "forms"),

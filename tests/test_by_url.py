@@ -97,9 +97,17 @@ def test_the_inspector_gives_its_verdict(start, shelf_on_hub, real_rows, way):
     lines = "".join(json.dumps(row) + "\n" for row in real_rows("gsm8k_test"))
     put(client, repo, {"test.jsonl": lines.encode()})
     output = start(way, "dataset_inspector.py", repo, "--split", "test", "--json")
-    found = json.loads(re.search(r"^\{.*^\}|^\{.*\}$", output, re.MULTILINE | re.DOTALL)[0])
-    verdicts = json.dumps(found)
-    assert "NEEDS MAPPING" in verdicts and "question" in verdicts and "answer" in verdicts
+    verdicts = {verdict["method"]: verdict for verdict in report_in(output)["methods"]}
+    assert verdicts["SFT"]["status"] == "NEEDS MAPPING"
+    assert "'question'" in verdicts["SFT"]["mapping"] and "'answer'" in verdicts["SFT"]["mapping"]
+    assert verdicts["DPO"]["status"] == "INCOMPATIBLE"
+
+
+def report_in(output: str) -> dict:
+    """Return the inspector's JSON object; the clients print lines of their own around it."""
+    starts = (match.start() for match in re.finditer(r"^\{", output, re.MULTILINE))
+    objects = (json.JSONDecoder().raw_decode(output, start)[0] for start in starts)
+    return next(found for found in objects if "methods" in found)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -123,5 +131,5 @@ def test_the_statistics_are_persisted_and_right(start, shelf_on_hub, tmp_path, w
         assert set(counted[row["dump"]]) <= set(row.values()), row
     card = (folder / "README.md").read_text()
     assert "jobshelf" in card and "alice/finepdfs" in card
-    assert ("ran as a Job" in card) == (way in ("hf jobs uv run", "run_uv_job"))
+    assert ("a Hugging Face Job" in card) == (way in ("hf jobs uv run", "run_uv_job"))
     assert TOKEN not in card

@@ -46,7 +46,8 @@ class Block:
     body: str
 
     def __str__(self) -> str:
-        return f"# --- block: {self.name} {self.version} (jobshelf) ---\n{self.body}{END}\n"
+        # Two empty lines before the end: where a formatter puts them after a function.
+        return f"# --- block: {self.name} {self.version} (jobshelf) ---\n{self.body}\n\n{END}\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +103,7 @@ def parse_block(text: str, path: str) -> Block:
         promise=promise,
         imports=tuple(ast.unparse(node) for node in preamble if not _is_sibling(node)),
         needs=tuple(dict.fromkeys(siblings)),
-        body="".join(text.splitlines(keepends=True)[last:]).lstrip("\n"),
+        body=_trimmed(text.splitlines(keepends=True)[last:]),
     )
 
 
@@ -199,8 +200,13 @@ def _drift(fence: Fence, block: Block | None) -> str | None:
 
 
 def _fence(opening: re.Match[str], first: int, last: int, lines: list[str]) -> Fence:
-    body = "".join(lines[first : last - 1])
+    body = _trimmed(lines[first : last - 1])
     return Fence(name=opening["name"], version=int(opening["version"]), first_line=first, last_line=last, body=body)
+
+
+def _trimmed(lines: Iterable[str]) -> str:
+    """Return the lines as text without empty lines around it."""
+    return "".join(lines).strip("\n") + "\n"
 
 
 def _unpaired(path: str, line: int, *, closing: bool) -> ScriptError:

@@ -269,9 +269,10 @@ def _print_kept(kept: dict[str, str]) -> None:
 
 
 def _hub(arguments: argparse.Namespace) -> int:
-    from jobshelf.hub import serve_forever
+    from jobshelf.host import host
+    from jobshelf.shelf import find_shelf
 
-    serve_forever(arguments.root, port=arguments.port)
+    host(arguments.root, port=arguments.port, organisation=find_shelf().dataset.partition("/")[0])
     return 0
 
 

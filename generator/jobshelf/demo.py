@@ -20,13 +20,12 @@ from types import FrameType
 
 from jobshelf.errors import EnvironmentFault, NotPersisted
 from jobshelf.forms import script_url
+from jobshelf.host import announce, make_token
 from jobshelf.hub import Account, Hub, serve
 from jobshelf.index import load_index
 from jobshelf.shelf import Shelf, find_shelf
 
 USER = "demo"
-# Known to this embedded Hub alone, which lives on loopback until the demo ends.
-TOKEN = "hf_" + "demo" * 8 + "00"
 _BIN = Path(sys.executable).parent
 _DATA = Path(__file__).with_name("sample_data.py")
 
@@ -51,18 +50,20 @@ def demo(*, keep: bool = False) -> None:
     began = time.monotonic()
     with _terminated_as_interrupt(), tempfile.TemporaryDirectory(prefix="jobshelf-demo-") as name:
         folder = Path(name)
-        account = Account(name=USER, token=TOKEN, orgs=(shelf.dataset.partition("/")[0],))
+        token = make_token(folder / "token")
+        account = Account(name=USER, token=token, orgs=(shelf.dataset.partition("/")[0],))
         with serve(folder / "hub", accounts=(account,)) as hub:
             print(f"An embedded Hub is up at {hub.endpoint} (user '{USER}'; nothing leaves this machine)\n")
             steps = _steps(shelf, hub, folder)
             for number, step in enumerate(steps, start=1):
-                _run(step, number, len(steps), _environment(hub, folder))
-            _show_result(hub)
+                _run(step, number, len(steps), _environment(hub, folder, token))
+            _show_result(hub, token)
             print(
                 f"\nDone in {time.monotonic() - began:.0f} s, {len(hub.journal())} requests, no account, no paid machine."
             )
             if keep:
-                _wait(hub)
+                announce(hub, folder / "token")
+                hub.run_forever()
 
 
 def _steps(shelf: Shelf, hub: Hub, folder: Path) -> list[Step]:
@@ -82,7 +83,7 @@ def _steps(shelf: Shelf, hub: Hub, folder: Path) -> list[Step]:
         _step("Run a script from its URL, here", 40, uv, "run", inspector, f"{USER}/questions"),
         _step(
             "Run a script from its URL, as a Job",
-            40,
+            8,
             *(hf, "jobs", "uv", "run", "--secrets", "HF_TOKEN", stats, f"{USER}/finepdfs", f"{USER}/finepdfs-stats"),
         ),
     ]
@@ -95,12 +96,12 @@ def _step(title: str, lines: int, *argv: str) -> Step:
     return Step(title=title, argv=argv, shown=shown, lines=lines)
 
 
-def _environment(hub: Hub, folder: Path) -> dict[str, str]:
+def _environment(hub: Hub, folder: Path, token: str) -> dict[str, str]:
     """The environment of a user of this Hub: nothing of the real login, cache or token."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING_FACE"))}
     return inherited | {
         "HF_ENDPOINT": hub.endpoint,
-        "HF_TOKEN": TOKEN,
+        "HF_TOKEN": token,
         "HF_HOME": str(folder / "hf-home"),
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_UPDATE_CHECK": "1",
@@ -138,27 +139,21 @@ def _call(argv: Sequence[str], environment: dict[str, str]) -> tuple[int, str]:
     return process.returncode, output
 
 
-def _show_result(hub: Hub) -> None:
+def _show_result(hub: Hub, token: str) -> None:
     """Read back what the Job persisted, as anybody could, and print its card's first table."""
     from huggingface_hub import HfApi, hf_hub_url
     from huggingface_hub.utils import build_hf_headers, get_session
 
     repo = f"{USER}/finepdfs-stats"
-    client = HfApi(endpoint=hub.endpoint, token=TOKEN)
+    client = HfApi(endpoint=hub.endpoint, token=token)
     files = client.list_repo_files(repo, repo_type="dataset")
     url = hf_hub_url(repo, "README.md", repo_type="dataset", endpoint=hub.endpoint)
-    card = get_session().get(url, headers=build_hf_headers(token=TOKEN)).text
+    card = get_session().get(url, headers=build_hf_headers(token=token)).text
     table = re.search(r"(?:^\|.*\n)+", card, re.MULTILINE)
     if table is None or not any(path.endswith(".parquet") for path in files):
         raise NotPersisted(f"{repo} holds {', '.join(files)}, not the statistics", fix="jobshelf demo --keep, and look")
     print(f"Read back {hub.endpoint}/datasets/{repo}\n      {', '.join(files)}")
     print("\n".join(f"      {line}" for line in table[0].splitlines()[:12]))
-
-
-def _wait(hub: Hub) -> None:
-    print(f"\nThe Hub stays up at {hub.endpoint}. Use it from another terminal, and end it with Ctrl-C:")
-    print(f"  export HF_ENDPOINT={hub.endpoint} HF_TOKEN={TOKEN}", flush=True)
-    signal.pause()
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import ast
 import atexit
 import json
 import os
+import re
 import select
 import shutil
 import subprocess
@@ -28,6 +29,7 @@ MAX_BYTES = 1 << 20
 _PATIENCE_SECONDS = 10.0
 _LIMITS = {"processor": 2, "wall": 6.0, "memory": 1 << 29, "file": 1 << 22, "output": 1 << 20}
 _PLAUSIBLE = {"int": "1", "float": "1", "path": "./out"}
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _PLAUSIBLE_TEXT = "user/name"
 
 
@@ -52,6 +54,11 @@ class Argument:
     exclusive: int | None
     hidden: bool
     help: str
+
+    def as_data(self) -> dict[str, Any]:
+        """Return the argument as JSON data."""
+        choices = None if self.choices is None else list(self.choices)
+        return asdict(self) | {"flags": list(self.flags), "choices": choices}
 
     @property
     def shown(self) -> str:
@@ -104,7 +111,7 @@ class Command:
         return named | {
             "usage": self.usage,
             "description": self.description,
-            "arguments": [asdict(argument) for argument in self.arguments],
+            "arguments": [argument.as_data() for argument in self.arguments],
             "commands": [command.as_data() for command in self.commands],
         }
 
@@ -174,7 +181,8 @@ class Run:
 class Probe:
     """All runs of one script. `missing_required` is None when nothing is required.
 
-    `without_token` ran with the arguments of `[tool.jobshelf] rehearse` (`declared`), else with plausible ones. `interface` is None
+    `without_token` ran with the arguments of `[tool.jobshelf] rehearse` (`declared`; `{input}` stands for a repository `user/input`),
+    else with plausible ones. `interface` is None
     exactly when `interface_inconclusive` says why.
     """
 
@@ -258,7 +266,7 @@ def probe(script: Script) -> Probe:
     interface = _steady(interface or other_interface, other_interface)
     return Probe(
         interface=interface,
-        interface_inconclusive=None if interface else _why_no_interface(shown),
+        interface_inconclusive=None if interface else runner.unreadable or _why_no_interface(shown),
         help=shown,
         unknown_option=unknown,
         missing_required=missing,
@@ -288,6 +296,7 @@ class _Runner:
             "limits": _LIMITS,
         }
         self._hopeless = _unfit(script)
+        self.unreadable: str | None = None
 
     def run(self, arguments: Sequence[str]) -> tuple[Run, Interface | None]:
         if self._hopeless:
@@ -296,7 +305,7 @@ class _Runner:
         if answer is None:
             self._hopeless = "the process that runs it died, or did not answer in time"
             return _not_run(arguments, self._hopeless), None
-        described = answer.pop("interface")
+        described, self.unreadable = answer.pop("interface"), answer.pop("unreadable")
         events = tuple(
             Event(kind=kind, name=name, arguments=tuple(given)) for kind, name, given in answer.pop("events")
         )
@@ -352,7 +361,9 @@ def _imported(tree: ast.Module) -> Iterator[str]:
 
 def _declared_arguments(script: Script) -> list[str] | None:
     declared = script.header.tool("jobshelf").get("rehearse") if script.header else None
-    return [str(item) for item in declared] if isinstance(declared, list) else None
+    if not isinstance(declared, list):
+        return None
+    return [_PLACEHOLDER.sub(r"user/\1", str(item)) for item in declared]
 
 
 def _values(argument: Argument) -> list[str]:

@@ -213,6 +213,10 @@ def _sft_mapped(table: Table) -> Verdict | None:
     )
     if response and response.kind in CHATS and (prompt is None or _opens_with_user(response)):
         return _map("SFT", [response], {"messages": _as_chat(response, "")}, f"{_held(response)}: whole conversations")
+    if prompt and response and prompt.kind == response.kind == "text" and _repeats_prompt(prompt, response):
+        return _map(
+            "SFT", [response], {"text": _at(response)}, f"{_held(response)} begins with {prompt.name!r}: plain text"
+        )
     if prompt and response:
         fields = {"prompt": _as_prompt(table, prompt, response), "completion": _as_chat(response, "assistant")}
         return _map("SFT", [prompt, response], fields, f"{_held(prompt, response)}: a prompt and its completion")
@@ -296,9 +300,12 @@ def _preference_mapped(method: str, table: Table) -> Verdict | None:
     whole = chosen.kind in CHATS and rejected.kind in CHATS and _opens_with_user(chosen)
     if whole and (method == "Reward" or len(_apart(chosen, rejected)) < len(chosen.values)):
         return _map(method, [chosen, rejected], fields, f"{_held(chosen, rejected)}: conversations with their prompt")
-    if prompt is None and (method == "Reward" or chosen.kind == rejected.kind == "text"):
-        plain = {"chosen": _at(chosen), "rejected": _at(rejected)} if chosen.kind == rejected.kind == "text" else fields
-        return _map(method, [chosen, rejected], plain, f"{_held(chosen, rejected)}: a preferred and a worse answer")
+    texts = chosen.kind == rejected.kind == "text"
+    if texts and (prompt is None or (prompt.kind == "text" and _repeats_prompt(prompt, chosen))):
+        plain = {"chosen": _at(chosen), "rejected": _at(rejected)}
+        return _map(method, [chosen, rejected], plain, f"{_held(chosen, rejected)}: two answers that hold their prompt")
+    if prompt is None and method == "Reward":
+        return _map(method, [chosen, rejected], fields, f"{_held(chosen, rejected)}: a preferred and a worse answer")
     if prompt is None:
         return None
     fields = {"prompt": _as_prompt(table, prompt, chosen, rejected), **fields}

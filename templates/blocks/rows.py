@@ -16,9 +16,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .exits import EXIT_INPUT, Stop, one_line
+from .exits import one_line
 from .retry import retry
-from .source import Source, locate
+from .source import Source, locate, unreadable
 
 if TYPE_CHECKING:
     import polars as pl
@@ -62,8 +62,7 @@ def _file_head(source: Source, file: str, count: int, token: str | None) -> Head
             return _columnar_head(source, file, count, token)
         return _text_head(source, file, count, token)
     except (ValueError, RecursionError) as error:
-        message = f"{file} of {source.given} is not readable {source.format}: {one_line(error)}"
-        raise Stop(EXIT_INPUT, message, fix="mend the file, or name another config or split") from error
+        raise unreadable(source, file, error) from error
 
 
 def _columnar_head(source: Source, file: str, count: int, token: str | None) -> Head:
@@ -193,9 +192,9 @@ def _parsed(text: str, where: str) -> object:
 def _array_items(texts: Iterable[str]) -> Iterator[object]:
     parser = json.JSONDecoder(strict=False)
     buffer, taken, enough = "", 0, 0
-    for text in texts:
+    for text in itertools.chain(texts, [""]):
         buffer += text
-        if len(buffer) < enough:
+        if text and len(buffer) < enough:
             continue
         start = 0
         while item := _next_item(parser, buffer, start):

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from .exits import EXIT_INPUT, EXIT_TOKEN, EXIT_USAGE, Stop, note, one_line
+from .exits import EXIT_ENVIRONMENT, EXIT_INPUT, EXIT_TOKEN, EXIT_USAGE, Stop, note, one_line
 from .retry import http_status, retry
 from .token import token_advice
 
@@ -105,6 +105,20 @@ def locate(source: Source, files: Iterable[str], token: str | None) -> tuple[lis
     return [_signed_or_downloaded(source, file, token) for file in files], None
 
 
+def unreadable(source: Source, what: str, error: Exception) -> Stop:
+    """Return the Stop for what Polars says about `what`: 5 when the network failed, 4 when the data is at fault."""
+    said = one_line(error)
+    if re.search(
+        r"error (sending request|following redirect)|object-store|HTTP status|timed out|too many requests",
+        said,
+        re.IGNORECASE,
+    ):
+        fix = "check the network, then run the same command again"
+        return Stop(EXIT_ENVIRONMENT, f"{what} of {source.given} could not be fetched: {said}", fix=fix)
+    fix = "mend the file, or name another config or split"
+    return Stop(EXIT_INPUT, f"{what} of {source.given} is not readable {source.format}: {said}", fix=fix)
+
+
 def _signed_or_downloaded(source: Source, file: str, token: str | None) -> str:
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
 
@@ -155,6 +169,8 @@ def _from_hub(given: str, repo_id: str, inside: str, revision: str | None, token
     api = HfApi(token=token or False)
     try:
         info = retry(lambda: api.dataset_info(repo_id, revision=revision), what=f"reading {repo_id}")
+        if info.gated:  # everybody may see what it is; only some may read its files
+            retry(lambda: api.auth_check(repo_id, repo_type="dataset"), what=f"asking for access to {repo_id}")
     except HfHubHTTPError as error:
         stop = _refusal(error, repo_id, revision, token)
         if stop is None:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from .exits import EXIT_TOKEN, Stop
+from .exits import EXIT_TOKEN, Stop, one_line
 from .retry import http_status, retry
 
 TOKEN_MISTAKEN_NAMES = ("TOKEN", "HUGGINGFACE_TOKEN", "HF_API_TOKEN", "HUGGINGFACEHUB_API_TOKEN")
@@ -20,8 +20,13 @@ TOKEN_MISTAKEN_NAMES = ("TOKEN", "HUGGINGFACE_TOKEN", "HF_API_TOKEN", "HUGGINGFA
 def find_token() -> str | None:
     """Return the token of the environment or of `hf auth login`, None when there is none; stop when it is malformed."""
     from huggingface_hub import get_token
+    from huggingface_hub.errors import OIDCError
 
-    token = get_token()
+    try:
+        token = get_token()
+    except OIDCError as error:
+        message = f"the identity of this CI run could not be exchanged for a token: {one_line(error)}"
+        raise Stop(EXIT_TOKEN, message, fix="check the trusted publisher, or unset HF_OIDC_RESOURCE") from error
     if token is None:
         return None
     if not token.isascii() or not token.isprintable() or any(char in token for char in " $\"'"):

@@ -92,6 +92,14 @@ CASES: dict[str, tuple[list[dict[str, Any]], tuple[str, str, str, str, str]]] = 
         [{"prompt": "a", "chosen": [user("a"), bot("b")], "rejected": [user("a"), bot("c")]}],
         (MAPPING, MAPPING, READY, MAPPING, MAPPING),
     ),
+    "prompt repeated in the answers, all chats": (
+        [{"prompt": [user("a")], "chosen": [user("a"), bot("b")], "rejected": [user("a"), bot("c")]}],
+        (MAPPING, MAPPING, READY, MAPPING, MAPPING),
+    ),
+    "prompt repeated in the answers, all text": (
+        [{"prompt": "Q: a", "chosen": "Q: a A: b", "rejected": "Q: a A: c"}],
+        (MAPPING, MAPPING, READY, MAPPING, MAPPING),
+    ),
     "preference under other names": (
         [{"question": "a", "preferred_answer": "b", "dispreferred_answer": "c"}],
         (MAPPING, MAPPING, MAPPING, MAPPING, MAPPING),
@@ -208,6 +216,15 @@ def test_input_is_taken_along_with_the_instruction() -> None:
     scope: dict[str, Any] = {"dataset": Dataset.from_list(rows)}
     exec(formats.inspect_rows(rows)[0].mapping, scope)
     assert [row["prompt"][0]["content"] for row in scope["dataset"]] == ["Add\n\n1 1", "Say hi"]
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name.startswith("prompt repeated")])
+def test_a_repeated_prompt_is_trained_on_once(name: str) -> None:
+    rows = CASES[name][0]
+    for method in ("DPO", "SFT"):
+        scope: dict[str, Any] = {"dataset": Dataset.from_list(rows)}
+        exec(next(v.mapping for v in formats.inspect_rows(rows) if v.method == method), scope)
+        assert "prompt" not in scope["dataset"].column_names
 
 
 def test_evidence_and_notes() -> None:

@@ -19,7 +19,7 @@ from jobshelf import blocks
 from jobshelf.hub import Hub
 
 NAME = "dataset_inspector.py"
-ROWS = [{"question": f"What is {n} + {n}?", "answer": str(2 * n)} for n in range(30)]
+ROWS = [{"question": f"What is {n} + {n}?", "answer": f"It is {2 * n}."} for n in range(30)]
 CARD = b"""---
 configs:
 - config_name: main
@@ -305,6 +305,14 @@ def test_revision_and_path(script: Script, publish: Publish, anonymous: dict[str
     assert json.loads(script(NAME, f"hf://datasets/alice/d@{old}/a.jsonl", "--json", env=anonymous).stdout)["rows"] == 2
     assert script(NAME, "alice/d", "--revision", "nope", env=anonymous).returncode == 4
     assert script(NAME, "hf://datasets/alice/d/b.jsonl", env=anonymous).returncode == 4
+
+
+def test_gated_dataset_is_exit_3(script: Script, publish: Publish, anonymous: dict[str, str], hub: Hub) -> None:
+    publish("alice/d", {"train.jsonl": jsonl(ROWS)})
+    hub.fail(method="GET", path=r"^/api/datasets/alice/d", status=403, headers={"X-Error-Code": "GatedRepo"})
+    done = script(NAME, "alice/d", env=anonymous)
+    assert done.returncode == 3, done.stderr
+    assert "alice/d is gated" in done.stderr
 
 
 def test_missing_dataset_is_exit_4(script: Script, anonymous: dict[str, str]) -> None:

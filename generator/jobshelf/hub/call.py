@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from jobshelf.hub.account import Account, can_read, require_write
+from jobshelf.hub.account import Account, can_read, require_account, require_write
 from jobshelf.hub.core import Core
 from jobshelf.hub.names import repo_name
 from jobshelf.hub.refusal import bad_request, not_authenticated, not_implemented, repo_not_found
@@ -84,8 +84,9 @@ def readable_repo(call: Call, kind: Kind, namespace: str, name: str) -> Repo:
 
 def new_namespace(call: Call, text: str | None, action: str) -> str:
     """The namespace in which the caller creates something: their own when none is given. Raises Refusal (400/401/403)."""
-    namespace = repo_name(text) if text else (call.caller.name if call.caller else "")
-    return namespace if require_write(call.caller, namespace=namespace, action=action) else ""
+    namespace = repo_name(text) if text else require_account(call.caller).name
+    require_write(call.caller, namespace=namespace, action=action)
+    return namespace
 
 
 def route(path: str, handler: Handler, *methods: str) -> Route:

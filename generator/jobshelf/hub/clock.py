@@ -6,5 +6,10 @@ from datetime import UTC, datetime
 
 
 def now() -> str:
-    """The present moment, ISO 8601 in UTC with milliseconds: `2026-11-20T08:15:30.123Z`."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """The present moment, as `moment()` writes it."""
+    return moment(datetime.now(UTC).timestamp())
+
+
+def moment(seconds: float) -> str:
+    """Seconds since 1970 as ISO 8601 in UTC with milliseconds: `2026-11-20T08:15:30.123Z`."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

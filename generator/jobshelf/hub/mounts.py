@@ -11,9 +11,9 @@ import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
+from jobshelf.hub import clock
 from jobshelf.hub.blobs import Blobs
 from jobshelf.hub.buckets import Add, Bucket, Buckets, Remove
 from jobshelf.hub.names import file_path
@@ -58,7 +58,7 @@ def copy_back(mount: Mount, folder: Path, *, buckets: Buckets, xet: Xet) -> None
     contents = xet.add([present[path] for path in changed]) if changed else []
     prefix = f"{mount.inside}/" if mount.inside else ""
     operations: list[Add | Remove] = [
-        Add(path=file_path(prefix + path), content=content, mtime=_modified(present[path]))
+        Add(path=file_path(prefix + path), content=content, mtime=clock.moment(present[path].stat().st_mtime))
         for path, content in zip(changed, contents, strict=True)
     ]
     operations += [Remove(path=prefix + path) for path in mount.files if path not in present]
@@ -80,6 +80,3 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _modified(file: Path) -> str:
-    moment = datetime.fromtimestamp(file.stat().st_mtime, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -99,4 +99,5 @@ def wants_json(request: Request) -> bool:
 
 
 def _header_safe(message: str) -> str:
-    return " ".join(message.encode("ascii", "replace").decode("ascii").split())
+    words = " ".join(message.split())
+    return "".join(letter if " " <= letter <= "~" else "?" for letter in words)

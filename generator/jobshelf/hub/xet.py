@@ -15,13 +15,14 @@ import struct
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobshelf.hub.blobs import Blobs
 from jobshelf.hub.database import Database
+from jobshelf.hub.refusal import bad_request
 
 if TYPE_CHECKING:
     from hf_xet import XetSession
@@ -45,6 +46,15 @@ class Content:
     size: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A file as a shard describes it; the sha256 is there when the client knew it."""
+
+    hash: str
+    sha256: str | None
+    size: int
+
+
 class Xet:
     """The folders that clients write to and read from, and what came in by them."""
 
@@ -53,7 +63,6 @@ class Xet:
         self._database = database
         self._blobs = blobs
         self._lock = threading.Lock()
-        self._read_shards: set[Path] = set()
 
     def open_upload(self, owner: str) -> str:
         """The address of a fresh folder for an upload on behalf of `owner` (a repo or bucket)."""
@@ -67,11 +76,17 @@ class Xet:
         _store(folder, [self._blobs.path(content.sha256) for content in contents if content.size])
         return f"local://{folder}"
 
-    def receive(self, owner: str) -> None:
-        """Take in everything that was uploaded for `owner` and is not here yet. Raises Refusal (507) when it does not fit."""
+    def receive(self, owner: str, wanted: Collection[str]) -> None:
+        """Take in the files of these hashes (Xet's, or sha256) out of what was uploaded for `owner`.
+
+        What is here, or was not uploaded, is passed over: nobody waits for the rest of an upload that was given up.
+        Raises Refusal: 507 when a file does not fit, 400 when an upload cannot be read.
+        """
         with self._lock:
             for folder in self._folder.glob(f"upload/{owner}/*"):
-                self._read_out(folder)
+                listed = [file for shard in (folder / _STORE / "shards").glob("*.mdb") for file in _listed(shard)]
+                found = [file for file in listed if {file.hash, file.sha256} & set(wanted)]
+                self._read_out(folder, [file for file in found if self.find(file.hash) is None])
 
     def find(self, xet_hash: str) -> Content | None:
         """The file of that hash, if it came in."""
@@ -84,19 +99,16 @@ class Xet:
             hashes = _store(Path(scratch), files)
         return [self._keep(xet_hash, file) for xet_hash, file in zip(hashes, files, strict=True)]
 
-    def _read_out(self, folder: Path) -> None:
-        shards = set((folder / _STORE / "shards").glob("*.mdb")) - self._read_shards
-        sizes = {xet_hash: size for shard in shards for xet_hash, size in parse_shard(shard.read_bytes())}
-        missing = {xet_hash: size for xet_hash, size in sizes.items() if self.find(xet_hash) is None}
+    def _read_out(self, folder: Path, files: Sequence[Listed]) -> None:
+        if not files:
+            return
         with tempfile.TemporaryDirectory(dir=self._made("scratch")) as scratch:
             try:
-                fetched = _fetch(folder, missing, Path(scratch)) if missing else {}
-            except RuntimeError:
-                # another client is writing this folder at this moment: its own commit reads it again
-                return
+                fetched = _fetch(folder, files, Path(scratch))
+            except RuntimeError as error:
+                raise bad_request(f"The uploaded content cannot be read: {error}") from error
             for xet_hash, file in fetched.items():
                 self._keep(xet_hash, file)
-        self._read_shards |= shards
 
     def _keep(self, xet_hash: str, file: Path) -> Content:
         content = Content(hash=xet_hash, sha256=self._blobs.add_file(file), size=file.stat().st_size)
@@ -121,21 +133,26 @@ class Xet:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def parse_shard(shard: bytes) -> Iterator[tuple[str, int]]:
-    """Yield the Xet hash and the size in bytes of each file that a shard describes."""
+def parse_shard(shard: bytes) -> Iterator[Listed]:
+    """Yield the files that a shard describes."""
     position = _SHARD_HEADER
     while shard[position : position + 32] != _SHARD_END:
         xet_hash = _hex(shard[position : position + 32])
         flags, segments = struct.unpack_from("<II", shard, position + 32)
-        position += _SHARD_ENTRY
-        yield (
-            xet_hash,
-            sum(
-                struct.unpack_from("<I", shard, position + number * _SHARD_ENTRY + 36)[0] for number in range(segments)
-            ),
-        )
-        verification = segments if flags & _HAS_VERIFICATION else 0
-        position += _SHARD_ENTRY * (segments + verification + bool(flags & _HAS_METADATA))
+        sizes = [struct.unpack_from("<I", shard, position + (1 + n) * _SHARD_ENTRY + 36)[0] for n in range(segments)]
+        position += _SHARD_ENTRY * (1 + segments * (2 if flags & _HAS_VERIFICATION else 1))
+        sha256 = None
+        if flags & _HAS_METADATA:
+            sha256 = _hex(shard[position : position + 32])
+            position += _SHARD_ENTRY
+        yield Listed(hash=xet_hash, sha256=sha256, size=sum(sizes))
+
+
+def _listed(shard: Path) -> list[Listed]:
+    try:
+        return list(parse_shard(shard.read_bytes()))
+    except struct.error as error:
+        raise bad_request(f"The uploaded shard cannot be read: {error}") from error
 
 
 def _hex(raw: bytes) -> str:
@@ -163,16 +180,16 @@ def _store(folder: Path, files: Sequence[Path]) -> list[str]:
     return [item.result().xet_info.hash for item in sent]
 
 
-def _fetch(folder: Path, sizes: Mapping[str, int], scratch: Path) -> dict[str, Path]:
+def _fetch(folder: Path, files: Sequence[Listed], scratch: Path) -> dict[str, Path]:
     from hf_xet import XetFileInfo
 
     copy = scratch / "copy"
     shutil.copytree(folder / _STORE, copy / _STORE)
-    targets = {xet_hash: scratch / xet_hash for xet_hash in sizes}
+    targets = {file.hash: scratch / file.hash for file in files}
     with _session().new_file_download_group(**_access(copy)) as download:
-        for xet_hash, target in targets.items():
-            if xet_hash == _EMPTY_FILE:
-                target.touch()
+        for file in files:
+            if file.hash == _EMPTY_FILE:
+                targets[file.hash].touch()
             else:
-                download.start_download_file(XetFileInfo(xet_hash, sizes[xet_hash]), str(target))
+                download.start_download_file(XetFileInfo(file.hash, file.size), str(targets[file.hash]))
     return targets

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from starlette.responses import FileResponse, JSONResponse, Response
 
+from jobshelf.hub import clock
 from jobshelf.hub.account import can_read, require_account, require_write
 from jobshelf.hub.buckets import Add, Bucket, BucketFile, Remove
 from jobshelf.hub.call import Call, new_namespace, route, take, take_or
 from jobshelf.hub.names import file_path, repo_name
 from jobshelf.hub.paging import paged
-from jobshelf.hub.refusal import Refusal, bad_request, entry_not_found, not_authenticated, repo_not_found
+from jobshelf.hub.refusal import Refusal, bad_request, conflict, entry_not_found, not_authenticated, repo_not_found
 from jobshelf.hub.routes.xet import token_answer
 from jobshelf.hub.xet import Content
 
@@ -26,11 +26,9 @@ def create(call: Call) -> Response:
     namespace = new_namespace(call, _namespace(call), "create a bucket")
     name = repo_name(call.params["name"])
     url = f"{call.origin}/buckets/{namespace}/{name}"
-    try:
-        call.core.buckets.create(namespace, name, private=take_or(call.json(), "visibility", "public") == "private")
-    except Refusal as refusal:
-        refusal.extra["url"] = url
-        raise
+    if call.core.buckets.find(namespace, name) is not None:
+        raise conflict(f"Bucket {namespace}/{name} already exists", url=url)
+    call.core.buckets.create(namespace, name, private=take_or(call.json(), "visibility", "public") == "private")
     return JSONResponse({"url": url, "name": f"{namespace}/{name}"})
 
 
@@ -82,10 +80,11 @@ def paths_info(call: Call) -> Response:
 def batch(call: Call) -> Response:
     """Add, copy and delete files. What can be done is done; the rest is listed with its reason."""
     bucket = _writable(call, "write to a bucket")
-    call.core.xet.receive(_xet_owner(bucket))
+    lines = call.lines()
+    call.core.xet.receive(_xet_owner(bucket), {str(line.get("xetHash")) for line in lines})
     operations: list[Add | Remove] = []
     failed: list[dict[str, str]] = []
-    for line in call.lines():
+    for line in lines:
         try:
             operations.append(_operation(call, line))
         except Refusal as refusal:
@@ -182,8 +181,7 @@ def _copy_source(call: Call, line: dict[str, Any]) -> Bucket:
 def _moment(milliseconds: int) -> str:
     if not 0 <= milliseconds <= _LATEST_MTIME:
         raise bad_request(f"'mtime' must be milliseconds since 1970, found {milliseconds}")
-    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return clock.moment(milliseconds / 1000)
 
 
 def _described(bucket: Bucket) -> dict[str, Any]:

@@ -133,7 +133,7 @@ def _regular(content: bytes) -> File:
 def _large(call: Call, repo: Repo, path: str, value: dict[str, Any]) -> File:
     sha256 = sha256_hex(take(value, "oid", str))
     if call.core.blobs.size(sha256) is None:
-        call.core.xet.receive(xet_owner(repo))
+        call.core.xet.receive(xet_owner(repo), [sha256])
     size = call.core.blobs.size(sha256)
     if size is None:
         raise bad_request(f"The content of '{path}' ({sha256}) was not uploaded: send it ahead, then commit")
