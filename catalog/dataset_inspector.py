@@ -36,7 +36,7 @@ folder; never downloads a dataset. Writes nothing. Takes seconds and costs nothi
 
     uv run https://huggingface.co/datasets/jobshelf/scripts/resolve/main/dataset_inspector.py openai/gsm8k
     uv run https://huggingface.co/datasets/jobshelf/scripts/resolve/main/dataset_inspector.py ./chats.json --require sft
-    hf jobs uv run https://huggingface.co/datasets/jobshelf/scripts/resolve/main/dataset_inspector.py openai/gsm8k --json
+    hf jobs uv run https://huggingface.co/datasets/jobshelf/scripts/resolve/main/dataset_inspector.py openai/gsm8k --require sft
 
 A token is used when there is one (HF_TOKEN or `hf auth login`); private and gated datasets need it.
 Exit codes: 0 done; 2 usage; 3 token; 4 input data, or a method of --require is not READY; 5 network or machine.
@@ -198,7 +198,8 @@ def show(report: dict[str, Any], args: argparse.Namespace) -> None:
     if args.json:
         print(json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False))
         return
-    sys.stdout.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     for line in source_lines(report) + row_lines(report):
         print(line)
 

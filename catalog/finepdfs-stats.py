@@ -150,7 +150,7 @@ def work(args: argparse.Namespace) -> int:
         refuse_foreign(target, held, run, overwrite=False)
     frame = query(source, args.limit, token)
     if args.show_plan:
-        show_plan(frame, to_stderr=args.json)
+        show_plan(frame, source, to_stderr=args.json)
     if args.dry_run:
         return report(source, args, status="dry run")
     if target is None or held is None:
@@ -212,7 +212,7 @@ def query(source: Source, limit: int | None, token: str | None) -> pl.LazyFrame:
 
 
 def scan(source: Source, files: Sequence[str], token: str | None) -> list[pl.LazyFrame]:
-    """Return one lazy frame for all of `files`, or one a file where few of them are read."""
+    """Return one lazy frame a file; Polars merges their scans into one."""
     import polars as pl
 
     places, options = locate(source, files, token)
@@ -278,9 +278,11 @@ def data_errors(source: Source) -> Iterator[None]:
         raise unreadable(source, "the data", error) from error
 
 
-def show_plan(frame: pl.LazyFrame, *, to_stderr: bool) -> None:
+def show_plan(frame: pl.LazyFrame, source: Source, *, to_stderr: bool) -> None:
     """Print the optimised plan, without the signed part of URLs."""
-    plan = re.sub(r"(https?://[^\s?,\]]+)\?[^\s,\]]+", r"\1", frame.explain(engine="streaming"))
+    with data_errors(source):
+        plan = frame.explain(engine="streaming")
+    plan = re.sub(r"(https?://[^\s?,\]]+)\?[^\s,\]]+", r"\1", plan)
     print(f"PLAN\n{plan}\n", file=sys.stderr if to_stderr else sys.stdout)
 
 
@@ -375,7 +377,7 @@ def card(
         | ({"default": True} if table == "per_year" else {})
         for table in tables
     ]
-    front_matter = {"pretty_name": f"Statistics of {name}", "tags": ["statistics"], "configs": configs}
+    front_matter = {"pretty_name": one_line(f"Statistics of {name}"), "tags": ["statistics"], "configs": configs}
     return render_card(existing, front_matter=front_matter, body="\n\n".join(sections))
 
 
@@ -442,7 +444,8 @@ def text_table(rows: Sequence[Mapping[str, str]]) -> list[str]:
 
 def show(text: str) -> int:
     """Print `text` whatever the terminal's encoding."""
-    sys.stdout.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     print(text)
     return EXIT_DONE
 

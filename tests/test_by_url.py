@@ -72,7 +72,7 @@ def start(shelf_on_hub, environment):
             "main": local("main", file, *arguments),
             "commit": local(done.commit, file, *arguments),
             "tag": local(done.tag, file, *arguments),
-            "hf jobs uv run": [BIN / "hf", "jobs", "uv", "run", "--secrets", "HF_TOKEN", url, *arguments],
+            "hf jobs uv run": [BIN / "hf", "jobs", "uv", "run", "--secrets", "HF_TOKEN", "--", url, *arguments],
         }[way]
         ended = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=300)
         assert ended.returncode == 0, ended.stdout + ended.stderr

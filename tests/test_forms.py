@@ -3,6 +3,9 @@ from __future__ import annotations
 import ast
 import json
 import shlex
+import subprocess
+
+import pytest
 
 from jobshelf.forms import example_arguments, forms, python_text, script_url
 
@@ -22,6 +25,16 @@ def test_flags_precede_the_script_and_arguments_follow_it():
     assert form.jobs[:4] == ("hf", "jobs", "uv", "run")
     assert form.jobs[4:8] == ("--secrets", "HF_TOKEN", "--secrets", "WANDB_API_KEY")
     assert form.jobs[8:] == (URL, "in", "out put")
+
+
+@pytest.mark.parametrize("flag", ["--json", "-q", "--quiet", "--format=x", "--no-truncate"])
+def test_flags_that_hf_takes_for_itself_reach_the_script(flag, environment, tmp_path):
+    script = tmp_path / "x.py"
+    script.write_text("# /// script\n# dependencies = []\n# ///\n")
+    argv = [*forms(str(script), {}, ("in", flag)).jobs, "--end"]
+    argv.insert(argv.index("run") + 1, "--dry-run")
+    said = subprocess.run(argv, env=environment, capture_output=True, text=True, check=True).stdout
+    assert f"in {flag} --end" in said
 
 
 def test_texts_split_back_into_the_argv():

@@ -117,7 +117,7 @@ def _run(step: Step, number: int, of: int, environment: dict[str, str]) -> None:
     code, output = _call(step.argv, environment)
     lines = [line for line in output.splitlines() if line.strip()]
     if code != 0:
-        print("\n".join(f"      | {line}" for line in lines[-20:]))
+        print("\n".join(f"      | {line}" for line in lines[-20:]), flush=True)
         raise EnvironmentFault(f"step {number} ended with exit code {code}", fix="read its output above")
     for line in lines[-step.lines :] if step.lines else ():
         print(f"      | {line}")

@@ -16,6 +16,10 @@ from typing import Any
 
 ENDPOINT = "https://huggingface.co"
 
+# `hf` takes these for itself wherever they stand before a `--`, also behind the script
+# (source: huggingface_hub 2.4 `cli/_cli_utils.py`, the global formatting flags).
+TAKEN_BY_HF = ("--json", "--quiet", "-q", "--format", "--no-truncate")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forms:
@@ -39,9 +43,10 @@ class Forms:
 def forms(url: str, launch: Mapping[str, Any], arguments: Sequence[str]) -> Forms:
     """Return the four forms of starting the script at `url`; `launch` is its `[tool.hf-jobs]` table."""
     secrets = [flag for name in launch.get("secrets", ()) for flag in ("--secrets", name)]
+    guard = ["--"] if any(word.partition("=")[0] in TAKEN_BY_HF for word in arguments) else []
     return Forms(
         local=("uv", "run", url, *arguments),
-        jobs=("hf", "jobs", "uv", "run", *secrets, url, *arguments),
+        jobs=("hf", "jobs", "uv", "run", *secrets, *guard, url, *arguments),
         python=_python(url, launch, arguments),
         mcp=_mcp(url, launch, arguments),
     )

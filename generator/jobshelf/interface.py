@@ -27,7 +27,9 @@ from jobshelf.script import Script
 UNKNOWN_OPTION = "--no-such-option"
 MAX_BYTES = 1 << 20
 _PATIENCE_SECONDS = 10.0
+_CLOSING_SECONDS = 1.0
 _LIMITS = {"processor": 2, "wall": 6.0, "memory": 1 << 29, "file": 1 << 22, "output": 1 << 20}
+_FILE_NAME = re.compile(r"[\w.-]{1,100}\.py", re.ASCII)
 _PLAUSIBLE = {"int": "1", "float": "1", "path": "./out"}
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _PLAUSIBLE_TEXT = "user/name"
@@ -210,6 +212,7 @@ class StubProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=self._folder,
+            start_new_session=True,  # Ctrl-C is for the tool, which then ends this process
             env={"PATH": "/usr/bin:/bin", "HOME": self._folder, "LANG": "C.UTF-8", "PYTHONHASHSEED": "0"},
         )
 
@@ -234,7 +237,7 @@ class StubProcess:
             return
         self._process.stdin.close()
         try:
-            self._process.wait(_PATIENCE_SECONDS)
+            self._process.wait(_CLOSING_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -290,7 +293,7 @@ class _Runner:
     def __init__(self, script: Script) -> None:
         self._script = script
         self._request = {
-            "name": Path(script.path).name or "script.py",
+            "name": _file_name(script.path),
             "source": script.text,
             "modules": sorted(_imported(script.tree)) if script.tree else [],
             "limits": _LIMITS,
@@ -329,6 +332,11 @@ def _ask(request: Mapping[str, Any]) -> dict[str, Any] | None:
     if answer is None:
         _running.close()
     return answer
+
+
+def _file_name(path: str) -> str:
+    name = Path(path).name
+    return name if _FILE_NAME.fullmatch(name) else "script.py"
 
 
 def _unfit(script: Script) -> str | None:

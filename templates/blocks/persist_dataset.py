@@ -128,7 +128,7 @@ def open_dataset(
         home = _DatasetPlace(
             place=BucketPlace(bucket_id=None, prefix="", folder=target.folder), token=None, role="output"
         )
-        return DatasetRun(adopted, schema, shard, home=home, desk=home, sides=(), commit_every=commit_every)
+        return DatasetRun(adopted, schema, shard, home=home, desk=home, sides=(), commit_every=0)
     adopted = _dataset_begin_on_hub(target, held, manifest, str(token), overwrite=overwrite)
     repo = _DatasetRepo(repo_id=str(target.repo_id), token=str(token))
     sides = _dataset_sides(repo, adopted)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jobshelf import blocks
 
-card = blocks.load("card")
+card, one_line = blocks.load("card"), blocks.load("exits").one_line
 OURS = {"tags": ["statistics"], "pretty_name": "Ours", "configs": [{"config_name": "a", "data_files": "a/*"}]}
 
 
@@ -59,13 +58,13 @@ def test_fence_cannot_be_closed_from_inside(text: str) -> None:
     assert last not in text
 
 
-@given(st.text(max_size=30))
-def test_names_survive_yaml(name: str) -> None:
-    text = card.render_card(None, front_matter={"pretty_name": f"x{name}"}, body="b")
-    assert (
-        yaml.safe_load(text.split("---\n")[1] if "---" not in name else "{}").get("pretty_name", f"x{name}")
-        == f"x{name}"
-    )
+@given(st.text(alphabet=st.sampled_from("a-:#'\"\n\x85 {}[]|&*!%@`é😀"), max_size=12) | st.text(max_size=30))
+def test_a_name_cannot_leave_its_place_in_the_front_matter(name: str) -> None:
+    shown = one_line(f"x{name}")
+    text = card.render_card(None, front_matter={"pretty_name": shown}, body="b")
+    data, body = card.split_card(text)
+    assert data == {"pretty_name": shown, "tags": ["uv-script", "jobshelf"]}
+    assert body.strip() == f"{card.CARD_BEGIN}\n\nb\n\n{card.CARD_END}"
 
 
 @pytest.mark.parametrize("job", [None, "123"])
