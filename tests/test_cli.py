@@ -125,6 +125,18 @@ def test_a_port_in_use_is_said(jobshelf, hub, tmp_path):
     assert port in line
 
 
+def test_what_the_disk_refuses_is_one_line(jobshelf, make_shelf):
+    shelf = make_shelf({"a": "1"})
+    shelf.index_file.unlink()
+    shelf.index_file.mkdir()
+    assert "Is a directory" in fails(jobshelf("index", cwd=shelf.root), 5)
+
+
+def test_a_repository_that_is_no_name_and_a_file_that_is_not_there(jobshelf):
+    assert "'bad' is not owner/name" in fails(jobshelf("publish", "--repo", "bad"), 2)
+    assert "./nope.py cannot be read: No such file" in fails(jobshelf("run", "./nope.py"), 4)
+
+
 def test_a_closed_pipe_is_no_error():
     command = f"{sys.executable} -m jobshelf command dataset-inspector | head -1"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, cwd=ROOT)

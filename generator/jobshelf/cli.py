@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from jobshelf.errors import JobshelfError, UsageError
+from jobshelf.errors import EnvironmentFault, JobshelfError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,6 +38,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader (head, less) has what it wanted; point stdout at nothing so that the interpreter's flush is quiet.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        fault = EnvironmentFault(
+            f"{error.strerror or error}{where}", fix="check the path, its permissions and the disk"
+        )
+        print(f"jobshelf: {fault}", file=sys.stderr)
+        return fault.exit_code
 
 
 class _Parser(argparse.ArgumentParser):
@@ -75,6 +83,12 @@ class _Version(argparse.Action):
 
         print(f"jobshelf {version('jobshelf')}")
         parser.exit()
+
+
+def _repo_id(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not owner/name")
+    return text
 
 
 def _verb(
@@ -116,7 +130,9 @@ def _add_keeping(verbs: argparse._SubParsersAction[_Parser]) -> None:
     index = _verb(verbs, "index", _index, "rebuild index.json from the catalogue")
     index.add_argument("--check", action="store_true", help="write nothing; fail when the committed file is stale")
     publish = _verb(verbs, "publish", _publish, "mirror the shelf to its Hub dataset")
-    publish.add_argument("--repo", metavar="OWNER/NAME", help="publish there instead of to the shelf's own dataset")
+    publish.add_argument(
+        "--repo", metavar="OWNER/NAME", type=_repo_id, help="publish there instead of to the shelf's own dataset"
+    )
     publish.add_argument("--release", action="store_true", help="tag the result v<version>; refuse a tag that exists")
     publish.add_argument("--dry-run", action="store_true", help="print what would change, write nothing")
     hub = _verb(verbs, "hub", _hub, "serve the embedded Hub on 127.0.0.1 until interrupted")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from jobshelf.index import load_index
 from jobshelf.shelf import Shelf, find_shelf
 
 USER = "demo"
+NEEDED_BYTES = 64 << 20
 _BIN = Path(sys.executable).parent
 _DATA = Path(__file__).with_name("sample_data.py")
 
@@ -50,6 +52,7 @@ def demo(*, keep: bool = False) -> None:
     began = time.monotonic()
     with _terminated_as_interrupt(), tempfile.TemporaryDirectory(prefix="jobshelf-demo-") as name:
         folder = Path(name)
+        _require_space(folder)
         token = make_token(folder / "token")
         account = Account(name=USER, token=token, orgs=(shelf.dataset.partition("/")[0],))
         with serve(folder / "hub", accounts=(account,)) as hub:
@@ -64,6 +67,13 @@ def demo(*, keep: bool = False) -> None:
             if keep:
                 announce(hub, folder / "token")
                 hub.run_forever()
+
+
+def _require_space(folder: Path) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < NEEDED_BYTES:
+        message = f"{folder.parent} has {free >> 20} MiB free, the demo needs {NEEDED_BYTES >> 20}"
+        raise EnvironmentFault(message, fix="free some, or set TMPDIR to a folder on another disk")
 
 
 def _steps(shelf: Shelf, hub: Hub, folder: Path) -> list[Step]:

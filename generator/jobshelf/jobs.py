@@ -39,7 +39,7 @@ def find_target(name: str, shelf: Shelf, index: Index) -> Target:
     """
     if "://" in name:
         return Target(name=name.rpartition("/")[2], url=name, local=None, launch={}, example=())
-    if name.endswith(".py") and Path(name).is_file():
+    if "/" in name or (name.endswith(".py") and Path(name).is_file()):
         script = read_script(Path(name))
         launch = script.require().tool("hf-jobs")
         return Target(name=script.name, url=None, local=Path(name), launch=launch, example=())
