@@ -134,7 +134,7 @@ def test_what_the_disk_refuses_is_one_line(jobshelf, make_shelf):
 
 def test_a_repository_that_is_no_name_and_a_file_that_is_not_there(jobshelf):
     assert "'bad' is not owner/name" in fails(jobshelf("publish", "--repo", "bad"), 2)
-    assert "./nope.py cannot be read: No such file" in fails(jobshelf("run", "./nope.py"), 4)
+    assert "nope.py cannot be read: No such file" in fails(jobshelf("run", "./nope.py"), 4)
 
 
 def test_a_closed_pipe_is_no_error():
