@@ -6,17 +6,24 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from huggingface_hub import HfApi
 
 import rows
 from jobshelf.hub import Account, Hub, serve
 from jobshelf.shelf import Shelf, find_shelf
 from support import BIN, READ_TOKEN, ROOT, TOKEN
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+# Before the client is imported: it reads its home once, and must neither see nor change that of whoever runs the tests.
+HF_HOME = tempfile.TemporaryDirectory(prefix="jobshelf-tests-")
+os.environ |= {"HF_HOME": HF_HOME.name, "HF_HUB_DISABLE_EXPERIMENTAL_WARNING": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -45,6 +52,8 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
 @pytest.fixture
 def client(hub: Hub) -> HfApi:
     """The writer's client."""
+    from huggingface_hub import HfApi
+
     return HfApi(endpoint=hub.endpoint, token=TOKEN)
 
 

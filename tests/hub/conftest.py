@@ -17,6 +17,19 @@ from hub.contract import ACCOUNTS, ADA, BOB, READER, Answer, Ask, Python
 from jobshelf.hub import Hub, serve
 
 
+@pytest.fixture(scope="module")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the shared Hub's root `hub` lies, and nothing else."""
+    return tmp_path_factory.mktemp("shared")
+
+
+@pytest.fixture(scope="module")
+def shared_hub(shared_folder: Path) -> Iterator[Hub]:
+    """One Hub for all tests of a module: for those that leave it as they found it."""
+    with serve(shared_folder / "hub", accounts=ACCOUNTS) as running:
+        yield running
+
+
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[Hub]:
     """A Hub with `ada` (may write to `ada` and `acme`), her read-only token, and the stranger `bob`."""

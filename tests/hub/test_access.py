@@ -13,9 +13,15 @@ PUBLIC, PRIVATE, MISSING = "ada/public", "ada/private", "ada/missing"
 BAD = "not-a-token"
 
 
-@pytest.fixture(autouse=True)
-def repos(ada: HfApi) -> None:
-    """A public and a private dataset of Ada's, each with `a.txt`."""
+@pytest.fixture(scope="module")
+def hub(shared_hub: Hub) -> Hub:
+    return shared_hub
+
+
+@pytest.fixture(scope="module", autouse=True)
+def repos(hub: Hub) -> None:
+    """A public and a private dataset of Ada's, each with `a.txt`, and a private bucket."""
+    ada = HfApi(endpoint=hub.endpoint, token=ADA.token)
     for name, private in ((PUBLIC, False), (PRIVATE, True)):
         ada.create_repo(name, repo_type="dataset", private=private)
         upload(ada, name)

@@ -19,17 +19,26 @@ SCRIPT = b'# /// script\n# requires-python = ">=3.11"\n# ///\nimport sys\nprint(
 TABLE = pl.DataFrame({"id": range(20_000), "text": [f"row {number}" for number in range(20_000)]})
 
 
-@pytest.fixture(autouse=True)
-def head(ada: HfApi, tmp_path: Path) -> str:
-    """A public dataset with a script, a parquet file and a name that needs quoting; the commit's id."""
-    ada.create_repo(**DATA)
-    TABLE.write_parquet(tmp_path / "table.parquet")
+@pytest.fixture(scope="module")
+def hub(shared_hub: Hub) -> Hub:
+    return shared_hub
+
+
+@pytest.fixture(scope="module", autouse=True)
+def head(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A public dataset with a script, a parquet file, a name that needs quoting and the tag v1; the commit's id."""
+    api = HfApi(endpoint=hub.endpoint, token=ADA.token)
+    api.create_repo(**DATA)
+    table = tmp_path_factory.mktemp("table") / "table.parquet"
+    TABLE.write_parquet(table)
     operations = [
         CommitOperationAdd("x.py", SCRIPT),
         CommitOperationAdd("a b/ä#?.txt", b"quoted"),
-        CommitOperationAdd("data/table.parquet", tmp_path / "table.parquet"),
+        CommitOperationAdd("data/table.parquet", table),
     ]
-    return ada.create_commit(**DATA, operations=operations, commit_message="fill").oid
+    oid = api.create_commit(**DATA, operations=operations, commit_message="fill").oid
+    api.create_tag(**DATA, tag="v1")
+    return oid
 
 
 def test_download(ada: HfApi, tmp_path: Path, head: str):
@@ -113,8 +122,7 @@ def uv_run(url: str, env: dict[str, str], *arguments: str) -> subprocess.Complet
 
 
 @pytest.mark.parametrize("where", ["resolve/main", "raw/main", "resolve/{head}", "resolve/v1"])
-def test_uv_runs_a_url(ada: HfApi, hub: Hub, environment: dict[str, str], head: str, where: str):
-    ada.create_tag(**DATA, tag="v1")
+def test_uv_runs_a_url(hub: Hub, environment: dict[str, str], head: str, where: str):
     done = uv_run(f"{hub.endpoint}/datasets/ada/data/{where.format(head=head)}/x.py", environment, "a", "b")
     assert (done.returncode, done.stdout) == (0, "sentinel ['a', 'b']\n"), done.stderr
 

@@ -67,6 +67,11 @@ TRAVERSALS = (
 )
 
 
+@pytest.fixture(scope="module")
+def hub(shared_hub: Hub) -> Hub:
+    return shared_hub
+
+
 @pytest.fixture(autouse=True)
 def something_there(ask: Ask) -> None:
     """A dataset `ada/x` and a bucket `ada/b`."""
@@ -109,13 +114,13 @@ def test_no_range_and_no_query_is_a_500(ask: Ask, value: str):
 
 
 @pytest.mark.parametrize("path", TRAVERSALS)
-def test_a_commit_cannot_leave_the_repo(ask: Ask, hub: Hub, tmp_path: Path, path: str):
+def test_a_commit_cannot_leave_the_repo(ask: Ask, shared_folder: Path, path: str):
     head = ask("GET", "/api/datasets/ada/x").json["sha"]
     answer = ask("POST", "/api/datasets/ada/x/commit/main", token=ADA.token, body=commit_of({path: b"owned"}))
     assert answer.status == 400
     assert "Invalid path" in answer.headers["x-error-message"]
     assert ask("GET", "/api/datasets/ada/x").json["sha"] == head
-    assert [entry.name for entry in tmp_path.iterdir()] == ["hub"]
+    assert [entry.name for entry in shared_folder.iterdir()] == ["hub"]
 
 
 @pytest.mark.parametrize("path", ["../hub.sqlite3", "..%2fhub.sqlite3", "%2e%2e/hub.sqlite3", "%2fetc%2fpasswd"])

@@ -260,29 +260,29 @@ def test_no_process_outlives_the_hub(tmp_path: Path):
 
 
 def test_volumes(ada: HfApi, tmp_path: Path):
-    ada.create_bucket("ada/work")
-    ada.batch_bucket_files("ada/work", add=[(b"in", "run/in.txt"), (b"old", "run/old.txt"), (b"x", "outside.txt")])
+    ada.create_bucket("ada/parts")
+    ada.batch_bucket_files("ada/parts", add=[(b"in", "run/in.txt"), (b"old", "run/old.txt"), (b"x", "outside.txt")])
     ada.create_repo("ada/data", repo_type="dataset")
     ada.upload_file(path_or_fileobj=b"repo", path_in_repo="d/r.txt", repo_id="ada/data", repo_type="dataset")
     shell = "cat /data/in.txt /repo/d/r.txt; mkdir /data/sub; echo -n out > /data/sub/out.txt; rm /data/old.txt; echo > /repo/d/r.txt; ls /data"
     volumes = [
-        Volume(type="bucket", source="ada/work", mount_path="/data", path="run"),
+        Volume(type="bucket", source="ada/parts", mount_path="/data", path="run"),
         Volume(type="dataset", source="ada/data", mount_path="/repo"),
     ]
     job = ada.run_job(image="python:3.12", command=["sh", "-c", shell], volumes=volumes, namespace="ada")
     assert ended(ada, job) == ("COMPLETED", None, ["inrepoin.txt", "sub"])
-    ada.download_bucket_files("ada/work", [("run/sub/out.txt", tmp_path / "out.txt")])
+    ada.download_bucket_files("ada/parts", [("run/sub/out.txt", tmp_path / "out.txt")])
     assert (tmp_path / "out.txt").read_text() == "out"
-    found = [item.path for item in ada.list_bucket_tree("ada/work", recursive=True)]
+    found = [item.path for item in ada.list_bucket_tree("ada/parts", recursive=True)]
     assert found == ["outside.txt", "run/in.txt", "run/sub/out.txt"]
 
 
 def test_a_read_only_volume_is_not_written_back(ada: HfApi):
-    ada.create_bucket("ada/work")
-    volume = Volume(type="bucket", source="ada/work", mount_path="/data", read_only=True)
+    ada.create_bucket("ada/parts")
+    volume = Volume(type="bucket", source="ada/parts", mount_path="/data", read_only=True)
     job = ada.run_job(image="x", command=["touch", "/data/new"], volumes=[volume], namespace="ada")
     assert ended(ada, job)[0] == "COMPLETED"
-    assert list(ada.list_bucket_tree("ada/work")) == []
+    assert list(ada.list_bucket_tree("ada/parts")) == []
 
 
 def test_list_by_stage_and_label(ada: HfApi):

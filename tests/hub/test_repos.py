@@ -56,6 +56,16 @@ def test_bad_names_are_refused(ask: Ask, name: str):
     assert answer.status == 400
 
 
+def test_what_is_not_done_is_not_passed_over(ask: Ask, ada: HfApi):
+    body = {"name": "x", "type": "space", "sdk": "static", "hardware": "t4-small"}
+    answer = ask("POST", "/api/repos/create", token=ADA.token, body=body)
+    assert answer.status == 501
+    assert answer.json["error"] == "The embedded Hub does not implement creating a repo with 'hardware'"
+    ada.create_repo(**DATA)
+    with pytest.raises(HfHubHTTPError, match="does not implement the repo setting 'gated'"):
+        ada.update_repo_settings(**DATA, gated="auto")
+
+
 def test_deleting_a_repo(ada: HfApi):
     ada.create_repo(**DATA)
     ada.delete_repo(**DATA)

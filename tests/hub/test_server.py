@@ -45,7 +45,9 @@ def put(api: HfApi, content: bytes, path: str = "a.bin") -> str:
 def process(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A Hub in a process of its own; its first line of output is the endpoint."""
     argv = [sys.executable, "-c", FOREVER, str(tmp_path / "own")]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+    # a Hub that is killed leaves its Jobs' folders behind
+    env = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         yield running
         running.kill()
 
@@ -61,6 +63,12 @@ def test_a_port_in_use_is_an_error_with_its_fix(tmp_path: Path):
 
 def test_two_hubs_do_not_share_a_folder(hub: Hub, tmp_path: Path):
     with pytest.raises(EnvironmentFault, match="another Hub is using"), serve(tmp_path / "hub"):
+        pass
+
+
+def test_a_folder_that_cannot_be_used_is_an_error(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EnvironmentFault, match="cannot keep a Hub in"), serve(tmp_path / "file"):
         pass
 
 

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jobshelf.hub.core import Core
 from jobshelf.hub.journal import JournalMiddleware
-from jobshelf.hub.refusal import Refusal, bad_request, from_disk_error, not_implemented, wants_json
+from jobshelf.hub.refusal import Refusal, bad_request, conflict, from_disk_error, not_implemented, wants_json
 from jobshelf.hub.routes import accounts, buckets, commits, files, jobs, lfs, repos, xet
 
 _ROUTES = [
@@ -76,6 +76,7 @@ def build_app(core: Core) -> Starlette:
             Refusal: _refused,
             HTTPException: _no_route,
             UnicodeError: _not_unicode,
+            sqlite3.IntegrityError: _raced,
             OSError: _disk_error,
             sqlite3.Error: _disk_error,
         },
@@ -102,6 +103,10 @@ def _no_route(request: Request, error: HTTPException) -> Response:
 
 def _not_unicode(request: Request, error: UnicodeError) -> Response:
     return _answer(request, bad_request(f"Text is not valid Unicode: {error.reason}"))
+
+
+def _raced(request: Request, _: sqlite3.IntegrityError) -> Response:
+    return _answer(request, conflict("What this request changes was deleted meanwhile"))
 
 
 def _disk_error(request: Request, error: OSError | sqlite3.Error) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import unquote
@@ -138,6 +138,21 @@ def take(source: Mapping[str, Any], key: str, kind: type[Value]) -> Value:
 def take_or(source: Mapping[str, Any], key: str, default: Value) -> Value:
     """Return `source[key]`, or `default` when it is missing or null. Raises Refusal (400) when of another type."""
     return default if source.get(key) is None else take(source, key, type(default))
+
+
+def only(payload: Mapping[str, Any], known: Collection[str], what: str) -> None:
+    """Raise Refusal (501) when the payload asks for something that is not done here, instead of passing it over."""
+    for name in sorted(payload):
+        if name not in known and payload[name] not in (None, False):
+            raise not_implemented(f"{what} '{name[:80]}'")
+
+
+def is_private(payload: Mapping[str, Any]) -> bool:
+    """Whether a payload asks for something private. Raises Refusal (501) for a visibility that is not here."""
+    visibility = take_or(payload, "visibility", "private" if take_or(payload, "private", False) else "public")
+    if visibility not in {"private", "public"}:
+        raise not_implemented(f"the visibility '{visibility[:80]}'")
+    return visibility == "private"
 
 
 def _unquoted(part: str) -> str:

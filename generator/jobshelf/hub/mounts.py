@@ -78,5 +78,3 @@ def _files(folder: Path) -> Sequence[Path]:
 def _sha256(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-

@@ -116,22 +116,23 @@ class Repos:
         self._database = database
         # trees are immutable and named by content: what was read once stays true
         self._read_tree = lru_cache(maxsize=256)(self._load_tree)
+        self._read_index = lru_cache(maxsize=64)(lambda oid: _by_path(self._read_tree(oid)))
 
     def create(self, kind: Kind, namespace: str, name: str, *, private: bool, sdk: str | None, first: Change) -> Repo:
         """Create a repo whose branch `main` holds the commit `first`. Raises Refusal (409) when it exists."""
         with self._database.transaction():
             if self.find(kind, namespace, name) is not None:
                 raise conflict(f"You already created this {kind} repo")
+            created_at = clock.now()
             repo_id = self._database.insert(
                 "INSERT INTO repos (kind, namespace, name, private, sdk, created_at) VALUES (?, ?, ?, ?, ?, ?)",
-                *(kind, namespace, name, private, sdk, clock.now()),
+                *(kind, namespace, name, private, sdk, created_at),
             )
             commit = self._write_commit(repo_id, None, first)
             self._database.execute("INSERT INTO refs VALUES (?, ?, ?)", repo_id, _HEADS + DEFAULT_BRANCH, commit.oid)
-            created = self.find(kind, namespace, name)
-        if created is None:
-            raise LookupError(f"{namespace}/{name} vanished inside its own transaction")
-        return created
+        return Repo(
+            id=repo_id, kind=kind, namespace=namespace, name=name, private=private, sdk=sdk, created_at=created_at
+        )
 
     def find(self, kind: Kind, namespace: str, name: str) -> Repo | None:
         """The repo of that kind and name, if there is one."""
@@ -179,7 +180,7 @@ class Repos:
         found: dict[str, Commit] = {}
         current = {item.name: item.oid for item in items}
         for past in self.history(repo, commit):
-            known = by_path(self.tree(past))
+            known = self.index(past)
             current = {path: oid for path, oid in current.items() if path in known and known[path].oid == oid}
             found.update(dict.fromkeys(current, past))
             if not current:
@@ -208,10 +209,14 @@ class Repos:
         """Every folder and file of a commit, with whole paths as names; a folder comes before what is in it."""
         return self._read_tree(commit.tree)
 
+    def index(self, commit: Commit) -> Mapping[str, git.TreeItem]:
+        """The items of `tree()` by their path."""
+        return self._read_index(commit.tree)
+
     def file(self, commit: Commit, path: str) -> File | None:
         """The file at a path of a commit; None when there is none (or a folder)."""
-        oids = [item.oid for item in self.tree(commit) if item.name == path and not item.is_tree]
-        return self.files(oids).get(oids[0]) if oids else None
+        item = self.index(commit).get(path)
+        return None if item is None or item.is_tree else self.files([item.oid])[item.oid]
 
     def files(self, oids: Iterable[str]) -> dict[str, File]:
         """The files of these ids, by id."""
@@ -359,6 +364,6 @@ def repo_kind(text: str) -> Kind:
     raise bad_request(f"Unknown repo type '{text}': expected one of {', '.join(get_args(Kind))}")
 
 
-def by_path(items: Sequence[git.TreeItem]) -> Mapping[str, git.TreeItem]:
-    """Index the items of a tree by their path."""
+def _by_path(items: Sequence[git.TreeItem]) -> Mapping[str, git.TreeItem]:
+    """The items of a tree by their path."""
     return {item.name: item for item in items}

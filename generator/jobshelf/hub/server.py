@@ -91,7 +91,7 @@ def serve(root: Path, *, port: int = 0, accounts: Sequence[Account] = (), capaci
     server and every Job are stopped. Raises EnvironmentFault when the port is taken or another Hub uses `root`.
     """
     with (
-        _locked(root),
+        _lock(root),
         _bound(port) as listener,
         _core(root, listener, accounts, capacity) as core,
         _running(core, listener),
@@ -99,19 +99,17 @@ def serve(root: Path, *, port: int = 0, accounts: Sequence[Account] = (), capaci
         yield Hub(core)
 
 
-@contextmanager
-def _locked(root: Path) -> Iterator[None]:
-    root.mkdir(parents=True, exist_ok=True)
-    with (root / "lock").open("w") as lock:
-        _lock(lock, root)
-        yield
-
-
-def _lock(lock: IO[str], root: Path) -> None:
+def _lock(root: Path) -> IO[str]:
+    """An open file under `root` that this Hub alone has locked."""
     try:
+        root.mkdir(parents=True, exist_ok=True)
+        lock = (root / "lock").open("w")
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise EnvironmentFault(f"another Hub is using {root}", fix="stop it, or choose another --root") from error
+    except OSError as error:
+        raise EnvironmentFault(f"cannot keep a Hub in {root}: {error}", fix="choose another --root") from error
+    return lock
 
 
 @contextmanager
@@ -167,7 +165,7 @@ def _running(core: Core, listener: socket.socket) -> Iterator[None]:
         log_config=None,
         date_header=False,
         server_header=False,
-        lifespan="on",
+        lifespan="off",
         timeout_graceful_shutdown=_DRAIN_SECONDS,
     )
     server = uvicorn.Server(config)

@@ -63,6 +63,7 @@ class Xet:
         self._database = database
         self._blobs = blobs
         self._lock = threading.Lock()
+        self._sweeping = threading.Lock()
 
     def open_upload(self, owner: str) -> str:
         """The address of a fresh folder for an upload on behalf of `owner` (a repo or bucket)."""
@@ -126,11 +127,12 @@ class Xet:
         return folder
 
     def _sweep(self) -> None:
-        """Remove the folders whose token has run out."""
-        oldest = time.time() - TOKEN_LIFETIME_SECONDS
-        for folder in (*self._folder.glob("upload/*/*"), *self._folder.glob("download/*")):
-            if max(path.stat().st_mtime for path in (folder, *folder.glob("xet/xorbs/*"))) < oldest:
-                shutil.rmtree(folder, ignore_errors=True)
+        """Remove the folders whose token ran out, and as long again to finish what was begun with it."""
+        oldest = time.time() - 2 * TOKEN_LIFETIME_SECONDS
+        with self._sweeping:
+            for folder in (*self._folder.glob("upload/*/*"), *self._folder.glob("download/*")):
+                if folder.stat().st_mtime < oldest:
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
 def parse_shard(shard: bytes) -> Iterator[Listed]:

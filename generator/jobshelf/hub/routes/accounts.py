@@ -28,7 +28,7 @@ def whoami(call: Call) -> Response:
 
 
 def agent_harnesses(_: Call) -> Response:
-    """The list by which clients name the agent that drives them: none."""
+    """A list that clients ask for once a day and keep: empty here."""
     return JSONResponse({"standardEnvVars": [], "harnesses": {}})
 
 

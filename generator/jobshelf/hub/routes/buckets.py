@@ -10,7 +10,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from jobshelf.hub import clock
 from jobshelf.hub.account import can_read, require_account, require_write
 from jobshelf.hub.buckets import Add, Bucket, BucketFile, Remove
-from jobshelf.hub.call import Call, new_namespace, route, take, take_or
+from jobshelf.hub.call import Call, is_private, new_namespace, only, route, take
 from jobshelf.hub.names import file_path, repo_name
 from jobshelf.hub.paging import paged
 from jobshelf.hub.refusal import Refusal, bad_request, conflict, entry_not_found, not_authenticated, repo_not_found
@@ -26,9 +26,11 @@ def create(call: Call) -> Response:
     namespace = new_namespace(call, _namespace(call), "create a bucket")
     name = repo_name(call.params["name"])
     url = f"{call.origin}/buckets/{namespace}/{name}"
+    payload = call.json()
+    only(payload, {"visibility"}, "creating a bucket with")
     if call.core.buckets.find(namespace, name) is not None:
         raise conflict(f"Bucket {namespace}/{name} already exists", url=url)
-    call.core.buckets.create(namespace, name, private=take_or(call.json(), "visibility", "public") == "private")
+    call.core.buckets.create(namespace, name, private=is_private(payload))
     return JSONResponse({"url": url, "name": f"{namespace}/{name}"})
 
 

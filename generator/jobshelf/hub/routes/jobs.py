@@ -17,19 +17,22 @@ from starlette.routing import Route
 
 from jobshelf.hub import clock
 from jobshelf.hub.account import require_account, require_write
-from jobshelf.hub.call import Call, parse, readable_repo, route, take, take_or
+from jobshelf.hub.call import Call, only, parse, readable_repo, route, take, take_or
 from jobshelf.hub.flavors import FLAVORS
 from jobshelf.hub.jobs import DEFAULT_TIMEOUT_SECONDS, Job, JobSpec, Volume, matching
 from jobshelf.hub.mounts import Mount, below
 from jobshelf.hub.names import file_path
 from jobshelf.hub.paging import paged
-from jobshelf.hub.refusal import Refusal, bad_request, not_implemented
+from jobshelf.hub.refusal import Refusal, bad_request
 from jobshelf.hub.repos import DEFAULT_BRANCH, repo_kind
 from jobshelf.hub.routes.buckets import find_bucket
 
 _LONGEST_TIMEOUT_SECONDS = 7 * 24 * 3600
 _MOST_ATTEMPTS = 10
-_NOT_HERE = ("expose", "ssh", "network")
+_KNOWN = {
+    *("command", "arguments", "environment", "secrets", "flavor", "timeoutSeconds", "attempts", "labels", "volumes"),
+    *("dockerImage", "spaceId"),
+}
 _POLL_SECONDS = 0.05
 _KEEP_ALIVE_SECONDS = 30
 
@@ -138,9 +141,7 @@ def _find(call: Call) -> Job:
 
 
 def _spec(payload: Mapping[str, Any]) -> JobSpec:
-    for name in _NOT_HERE:
-        if payload.get(name):
-            raise not_implemented(f"the Job setting '{name}'")
+    only(payload, _KNOWN, "the Job setting")
     command = _strings(payload, "command")
     image, space = take_or(payload, "dockerImage", "") or None, take_or(payload, "spaceId", "") or None
     if not command or (image is None) == (space is None):

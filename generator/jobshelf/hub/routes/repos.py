@@ -11,15 +11,17 @@ from starlette.responses import JSONResponse, Response
 
 from jobshelf.hub import git
 from jobshelf.hub.account import require_write
-from jobshelf.hub.call import Call, new_namespace, readable_repo, route, take, take_or
+from jobshelf.hub.call import Call, is_private, new_namespace, only, readable_repo, route, take, take_or
 from jobshelf.hub.card import front_matter
 from jobshelf.hub.names import ref_name, repo_name
 from jobshelf.hub.paging import PAGE_SIZE, page_of, paged
-from jobshelf.hub.refusal import Refusal, bad_request, conflict, entry_not_found, not_implemented
-from jobshelf.hub.repos import DEFAULT_BRANCH, Change, Commit, File, Kind, Put, Repo, by_path, repo_kind
+from jobshelf.hub.refusal import Refusal, bad_request, conflict, entry_not_found
+from jobshelf.hub.repos import DEFAULT_BRANCH, Change, Commit, File, Kind, Put, Repo, repo_kind
 
 _URL_PREFIX: dict[Kind, str] = {"model": "", "dataset": "datasets/", "space": "spaces/"}
 _EXPANDED_PAGE = 50
+_VISIBILITY = {"visibility", "private"}
+_CREATED_WITH = _VISIBILITY | {"name", "organization", "type", "sdk"}
 _GITATTRIBUTES = b"".join(
     b"*.%s filter=lfs diff=lfs merge=lfs -text\n" % suffix
     for suffix in (b"arrow", b"bin", b"gguf", b"gz", b"jpg", b"npy", b"parquet", b"png", b"safetensors", b"zip")
@@ -29,6 +31,7 @@ _GITATTRIBUTES = b"".join(
 def create(call: Call) -> Response:
     """Create a repo with a first commit."""
     payload = call.json()
+    only(payload, _CREATED_WITH, "creating a repo with")
     kind = repo_kind(take_or(payload, "type", "model"))
     name = repo_name(take(payload, "name", str))
     namespace = new_namespace(call, take_or(payload, "organization", ""), f"create a {kind}")
@@ -40,7 +43,7 @@ def create(call: Call) -> Response:
         operations=(Put(path=".gitattributes", file=blob),), title="initial commit", message="", author=namespace
     )
     try:
-        repo = call.core.repos.create(kind, namespace, name, private=_private(payload), sdk=sdk, first=first)
+        repo = call.core.repos.create(kind, namespace, name, private=is_private(payload), sdk=sdk, first=first)
     except Refusal as refusal:
         raise conflict(refusal.message, url=url) from refusal
     return JSONResponse({"url": url, "name": repo.full_name, "id": str(repo.id)})
@@ -61,10 +64,8 @@ def settings(call: Call) -> Response:
     """Make a repo private or public."""
     repo = call.writable_repo("change the settings of a repo")
     payload = call.json()
-    unknown = payload.keys() - {"visibility", "private"}
-    if unknown:
-        raise not_implemented(f"the repo settings {', '.join(sorted(unknown))}")
-    private = _private(payload)
+    only(payload, _VISIBILITY, "the repo setting")
+    private = is_private(payload)
     call.core.repos.set_private(repo, private=private)
     return JSONResponse({"private": private})
 
@@ -119,7 +120,7 @@ def paths_info(call: Call) -> Response:
     """Describe the given paths; those that do not exist are left out."""
     repo, commit = _repo_and_commit(call)
     form = _form(call)
-    known = by_path(call.core.repos.tree(commit))
+    known = call.core.repos.index(commit)
     items = [known[path] for path in (path.strip("/") for path in form.get("paths", [])) if path in known]
     expand = form.get("expand", ["false"])[-1].lower() in {"true", "1"}
     return JSONResponse(_described(call, repo, commit, items, expand=expand))
@@ -199,13 +200,6 @@ def auth_check_write(call: Call) -> Response:
 def _repo_and_commit(call: Call) -> tuple[Repo, Commit]:
     repo = call.readable_repo()
     return repo, call.core.repos.resolve(repo, call.params.get("revision", DEFAULT_BRANCH))
-
-
-def _private(payload: dict[str, Any]) -> bool:
-    visibility = take_or(payload, "visibility", "private" if take_or(payload, "private", False) else "public")
-    if visibility not in {"private", "public"}:
-        raise not_implemented(f"the visibility '{visibility}'")
-    return visibility == "private"
 
 
 def _form(call: Call) -> dict[str, list[str]]:
