@@ -11,6 +11,7 @@ import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
 
 from jobshelf.errors import EnvironmentFault, InputError, JobshelfError, NotPersisted, TokenError
+from jobshelf.hub import Account, serve
 from jobshelf.index import load_index
 from jobshelf.publish import merge, publish
 from support import READ_TOKEN, TOKEN
@@ -257,16 +258,20 @@ def test_a_hub_that_is_not_there_is_said_with_its_address(make_shelf):
         publish(make_shelf({"a": "1"}), client)
 
 
-def test_a_full_disk_on_the_hub_leaves_the_head_as_it_was(make_shelf, hub, client):
+def test_a_full_disk_on_the_hub_leaves_the_head_as_it_was(make_shelf, tmp_path):
     shelf = make_shelf({"a": "1"})
-    publish(shelf, client)
-    head = client.repo_info(REPO, repo_type="dataset").sha
-    make_shelf.put(shelf, "a", "1.1")
-    make_shelf.index(shelf)
-    hub.fail(method="POST", path=r"/commit/", status=507, times=1)
-    with pytest.raises(EnvironmentFault, match="has no space left"):
-        publish(shelf, client)
-    assert client.repo_info(REPO, repo_type="dataset").sha == head
+    account = Account(name="alice", token=TOKEN, orgs=("jobshelf",))
+    with serve(tmp_path / "small", accounts=(account,), capacity=30_000) as small:
+        client = HfApi(endpoint=small.endpoint, token=TOKEN)
+        done = publish(shelf, client)
+        make_shelf.put(shelf, "a", "1.1")
+        with (shelf.catalog / "a.py").open("a") as file:
+            file.write("# more than fits\n" * 3000)
+        make_shelf.index(shelf)
+        with pytest.raises(EnvironmentFault, match="has no space left"):
+            publish(shelf, client)
+        assert client.repo_info(REPO, repo_type="dataset").sha == done.commit
+        assert '"version": "1"' in text(client, "index.json")
 
 
 def test_what_is_read_back_must_be_what_was_sent(make_shelf, hub, client):
