@@ -11,11 +11,10 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "vet"))
-
-from mutations import MUTATIONS, Mutation
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from jobshelf.testing import vet_text
+from vet.mutations import MUTATIONS, Mutation
 
 LIMIT = 0.95
 CATALOG = Path(__file__).parents[1] / "catalog"

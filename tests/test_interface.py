@@ -431,7 +431,7 @@ def surroundings(tmp_path: Path) -> Iterator[dict[str, object]]:
     canary = tmp_path / "canary"
     canary.write_text("still here")
     run("")  # the warmed process is started
-    processes, listed = _processes(), set(Path(tempfile.gettempdir()).iterdir())
+    processes, listed = _processes(_folder()), set(Path(tempfile.gettempdir()).iterdir())
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.05)
         yield {"outside": str(canary), "port": server.getsockname()[1], "pid": os.getpid()}
@@ -440,7 +440,7 @@ def surroundings(tmp_path: Path) -> Iterator[dict[str, object]]:
     assert canary.read_text() == "still here"
     assert canary.stat().st_mode & 0o777 != 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["canary"]
-    assert _processes() <= processes
+    assert _processes(_folder()) <= processes
     new = set(Path(tempfile.gettempdir()).iterdir()) - listed
     assert not [path for path in new if "jobshelf-stub" in path.name]
     assert list(_folder().iterdir()) == []
@@ -504,12 +504,13 @@ def _folder() -> Path:
     return Path(interface._running._folder)
 
 
-def _processes() -> set[int]:
-    """Return the ids of all processes that were started by a stub run, in any session."""
+def _processes(folder: Path | None = None) -> set[int]:
+    """Return the ids of all processes that a stub run started, in any session; of one warmed process's `folder` only."""
+    marks = [b"jobshelf.stub", os.fsencode(folder or "")]
     found = set()
     for entry in Path("/proc").iterdir():
         try:
-            if entry.name.isdecimal() and b"jobshelf.stub" in (entry / "cmdline").read_bytes():
+            if entry.name.isdecimal() and all(mark in (entry / "cmdline").read_bytes() for mark in marks):
                 found.add(int(entry.name))
         except (FileNotFoundError, ProcessLookupError):
             continue

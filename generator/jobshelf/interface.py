@@ -18,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -278,6 +279,11 @@ def probe(script: Script) -> Probe:
     )
 
 
+def run_with(script: Script, arguments: Sequence[str]) -> Run:
+    """Run `script` once in the stub process with `arguments`; never raises for what the script does."""
+    return _Runner(script).run(arguments)[0]
+
+
 def plausible_arguments(interface: Interface | None) -> list[str]:
     """Return a command line that the parser accepts: a value for all that is required, nothing else."""
     if interface is None:
@@ -295,7 +301,7 @@ class _Runner:
         self._request = {
             "name": _file_name(script.path),
             "source": script.text,
-            "modules": sorted(_imported(script.tree)) if script.tree else [],
+            "modules": _imported(script.tree) if script.tree else (),
             "limits": _LIMITS,
         }
         self._hopeless = _unfit(script)
@@ -359,12 +365,20 @@ def _not_run(arguments: Sequence[str], reason: str) -> Run:
     )
 
 
-def _imported(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
+@lru_cache(maxsize=8)
+def _imported(tree: ast.Module) -> tuple[str, ...]:
+    """Return the modules that a script imports anywhere; only statements are looked at, imports are nowhere else."""
+    names: set[str] = set()
+    pending: list[Any] = list(tree.body)
+    while pending:
+        node = pending.pop()
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            names.update([node.module] if node.module and not node.level else [])
+        for part in ("body", "orelse", "finalbody", "handlers", "cases"):
+            pending += getattr(node, part, None) or ()
+    return tuple(sorted(names))
 
 
 def _declared_arguments(script: Script) -> list[str] | None:

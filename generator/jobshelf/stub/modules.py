@@ -1,0 +1,291 @@
+"""Stand-ins for everything that a script imports and that is neither the standard library nor a light CLI library.
+
+A stub answers every question in some way, says so in the trace (`guess`) when the answer may be wrong, and records every call.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.metadata
+import sys
+import types
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from typing import Any, ClassVar
+
+from jobshelf.stub.trace import Trace
+
+CLI_LIBRARIES = frozenset({"click", "cyclopts", "rich", "rich_click", "typer", "tyro"})
+_THEIR_DEPENDENCIES = frozenset(
+    {
+        "annotated_doc",
+        "annotated_types",
+        "attr",
+        "attrs",
+        "colorama",
+        "docstring_parser",
+        "docutils",
+        "markdown_it",
+        "mdurl",
+        "pydantic",
+        "pydantic_core",
+        "pygments",
+        "rich_rst",
+        "shellingham",
+        "shtab",
+        "typeguard",
+        "typing_extensions",
+        "typing_inspection",
+    }
+)
+REAL = CLI_LIBRARIES | _THEIR_DEPENDENCIES
+_ERROR_ENDINGS = ("Error", "Exception", "Warning", "Interrupt", "Refused", "NotFound")
+_FACTORIES = frozenset({"map", "filter", "apply", "submit", "map_elements", "map_batches", "register", "schedule"})
+_STUB_VERSION = "0.0.0"
+
+
+class Stub:
+    """A value of a stubbed module: any attribute, any call, any operator gives another stub."""
+
+    __hash__ = object.__hash__
+    trace: ClassVar[Trace]
+
+    def __init__(self, name: str) -> None:
+        self.stub_name = name
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("__") or name == "stub_name":
+            raise AttributeError(name)
+        made = member(f"{self.stub_name}.{name}")
+        self.__dict__[name] = made
+        return made
+
+    def __call__(self, *arguments: object, **keywords: object) -> object:
+        self.trace.call(self.stub_name, *arguments, **keywords)
+        made = f"{self.stub_name}()"
+        last = self.stub_name.rpartition(".")[2]
+        if len(arguments) == 1 and not keywords and last not in _FACTORIES and not last[:1].isupper():
+            (argument,) = arguments
+            if isinstance(argument, types.FunctionType):
+                return Decorated(made, argument)
+            if isinstance(argument, type):
+                return argument
+        return Stub(made)
+
+    def __mro_entries__(self, bases: tuple[object, ...]) -> tuple[type, ...]:
+        return (_base(self.stub_name),)
+
+    def __instancecheck__(self, instance: object) -> bool:
+        return _guessed(self, "isinstance", isinstance(instance, Stub))
+
+    def __subclasscheck__(self, subclass: type) -> bool:
+        return _guessed(self, "issubclass", False)
+
+    def __repr__(self) -> str:
+        return f"<{self.stub_name}>"
+
+    def __format__(self, spec: str) -> str:
+        return repr(self)
+
+    def __fspath__(self) -> str:
+        return self.stub_name.replace("/", "_")
+
+    def __bool__(self) -> bool:
+        return _guessed(self, "bool", True)
+
+    def __len__(self) -> int:
+        return _guessed(self, "len", 1)
+
+    def __index__(self) -> int:
+        return _guessed(self, "int", 1)
+
+    def __int__(self) -> int:
+        return _guessed(self, "int", 1)
+
+    def __float__(self) -> float:
+        return _guessed(self, "float", 1.0)
+
+    def __contains__(self, item: object) -> bool:
+        return _guessed(self, "in", True)
+
+    def __iter__(self) -> Iterator[Any]:
+        yield _guessed(self, "iter", Stub(f"{self.stub_name}[]"))
+
+    def __next__(self) -> object:
+        return _guessed(self, "next", Stub(f"{self.stub_name}[]"))
+
+    def __getitem__(self, key: object) -> Stub:
+        return Stub(f"{self.stub_name}[]")
+
+    def __setitem__(self, key: object, value: object) -> None:
+        return None
+
+    def __delitem__(self, key: object) -> None:
+        return None
+
+    def __eq__(self, other: object) -> object:
+        return self is other or _guessed(self, "==", False)
+
+    def __ne__(self, other: object) -> object:
+        return self is not other and _guessed(self, "!=", True)
+
+    def __enter__(self) -> Stub:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+    async def __aenter__(self) -> Stub:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        return None
+
+    def __await__(self) -> Iterator[Any]:
+        return self
+        yield
+
+    async def __aiter__(self) -> object:
+        yield _guessed(self, "iter", Stub(f"{self.stub_name}[]"))
+
+
+class Decorated(Stub):
+    """What a stubbed decorator returns: called, it runs the function that it decorates."""
+
+    def __init__(self, name: str, function: Callable[..., Any]) -> None:
+        super().__init__(name)
+        self.function = function
+        self.__wrapped__ = function
+        self.__doc__ = function.__doc__
+        self.__name__ = function.__name__
+
+    def __call__(self, *arguments: object, **keywords: object) -> object:
+        return self.function(*arguments, **keywords)
+
+    def __get__(self, instance: object, owner: type) -> object:
+        return self if instance is None else types.MethodType(self.function, instance)
+
+
+class StubModule(types.ModuleType):
+    """A module whose every name is a stub, and whose every submodule can be imported."""
+
+    __path__: ClassVar[list[str]] = []
+    __version__ = _STUB_VERSION
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        made = member(f"{self.__name__}.{name}")
+        self.__dict__[name] = made
+        return made
+
+
+class StubFinder:
+    """Answers every import that is neither the standard library nor a light CLI library."""
+
+    def __init__(self, doubles: dict[str, Callable[[types.ModuleType], None]]) -> None:
+        self._doubles = doubles
+        self._real = real_modules()
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: types.ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Return the spec of a stub, or None for a module that stays real."""
+        if name.partition(".")[0] in self._real or name.startswith("_sysconfigdata_"):
+            return None
+        return importlib.machinery.ModuleSpec(name, self, is_package=True)
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
+        """Make the stub module."""
+        return StubModule(spec.name)
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        """Fill the module in when it is one that has a double."""
+        if fill := self._doubles.get(module.__name__):
+            fill(module)
+
+
+def install(trace: Trace, doubles: dict[str, Callable[[types.ModuleType], None]]) -> None:
+    """Stub all imports of this process from now on."""
+    Stub.trace = trace
+    sys.meta_path.insert(0, StubFinder(doubles))
+    real_version = importlib.metadata.version
+
+    def version(name: str) -> str:
+        try:
+            return real_version(name)
+        except importlib.metadata.PackageNotFoundError:
+            return _STUB_VERSION
+
+    importlib.metadata.version = version
+
+
+@cache
+def real_modules() -> frozenset[str]:
+    """Return the top-level modules that stay real: the standard library, and of the CLI libraries those that are installed."""
+    installed = {name for name in REAL if name in sys.modules or importlib.machinery.PathFinder.find_spec(name)}
+    return sys.stdlib_module_names | installed
+
+
+def member(name: str) -> object:
+    """Return what the attribute of this dotted name is taken for: an exception class by its name, else a stub."""
+    parts = name.split(".")
+    last = parts[-1]
+    from_errors = len(parts) > 1 and parts[-2] in {"errors", "exceptions", "error"} and last[:1].isupper()
+    if last[:1].isupper() and (from_errors or last.endswith(_ERROR_ENDINGS)):
+        return type(last, (Exception,), {"__module__": name.rpartition(".")[0], "stub_name": name})
+    return Stub(name)
+
+
+def _base(name: str) -> type:
+    """Return a class that a script can derive from in the place of the stubbed class `name`."""
+
+    def initialise(self: object, *arguments: object, **keywords: object) -> None:
+        Stub.trace.call(name, *arguments, **keywords)
+        self.__dict__.update(keywords)
+
+    def attribute(self: object, attribute_name: str) -> object:
+        if attribute_name.startswith("__"):
+            raise AttributeError(attribute_name)
+        return member(f"{name}().{attribute_name}")
+
+    return type(name.rpartition(".")[2], (), {"__init__": initialise, "__getattr__": attribute, "stub_name": name})
+
+
+def _guessed(stub: Stub, question: str, answer: object) -> object:
+    Stub.trace.guess(f"{question}({stub.stub_name})")
+    return answer
+
+
+def _order(question: str) -> Callable[[Stub, object], Any]:
+    def compare(self: Stub, other: object) -> object:
+        return _guessed(self, question, False)
+
+    return compare
+
+
+def _operator(self: Stub, *operands: object) -> Stub:
+    return Stub(self.stub_name)
+
+
+for _name in ("lt", "le", "gt", "ge"):
+    setattr(Stub, f"__{_name}__", _order(_name))
+for _name in [
+    "add",
+    "sub",
+    "mul",
+    "truediv",
+    "floordiv",
+    "mod",
+    "pow",
+    "matmul",
+    "and",
+    "or",
+    "xor",
+    "lshift",
+    "rshift",
+]:
+    setattr(Stub, f"__{_name}__", _operator)
+    setattr(Stub, f"__r{_name}__", _operator)
+for _name in ("neg", "pos", "abs", "invert", "round"):
+    setattr(Stub, f"__{_name}__", _operator)

@@ -1,0 +1,389 @@
+"""The warmed process: reads one request a line on stdin, forks a fenced child that runs the script, answers one line on stdout.
+
+    python -m jobshelf.stub.server FOLDER
+
+Request: `{"name", "source", "arguments", "modules", "limits"}`. Answer: the fields of `interface.Run` as JSON, and `interface`.
+The process ends when its stdin does, and takes FOLDER with it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import gc
+import importlib
+import io
+import json
+import os
+import resource
+import select
+import shutil
+import signal
+import stat
+import sys
+import threading
+import time
+import traceback
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+from jobshelf.stub import capture, fence, hub, modules, syscalls
+from jobshelf.stub.trace import STOPPED, Trace
+
+_KEPT_OUTPUT = 65_536
+_CHUNK = 65_536
+_HIGH_HANDLE = 900
+_CLICK_COMMANDS = {"click.core": ("Command",), "typer.core": ("TyperCommand", "TyperGroup")}
+_POLL_SECONDS = 0.0005
+_TOO_LATE = "it did not end within {:g} s"
+_NOT_WARMED = frozenset({"antigravity", "idlelib", "readline", "test", "this", "tkinter", "turtle", "turtledemo"})
+_ENVIRONMENT = {
+    "LANG": "C.UTF-8",
+    "PATH": "/usr/bin:/bin",
+    "COLUMNS": "80",
+    "LINES": "24",
+    "NO_COLOR": "1",
+    "TERM": "dumb",
+}
+
+
+def main(folder: Path) -> int:
+    """Serve until stdin ends."""
+    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    with Path(os.devnull).open("r+b") as nothing:
+        os.dup2(nothing.fileno(), 0)
+        os.dup2(nothing.fileno(), 1)
+    server = _Server(folder)
+    try:
+        for line in requests:
+            answers.write(json.dumps(server.answer(json.loads(line))).encode() + b"\n")
+            answers.flush()
+    finally:
+        _remove(folder)
+    return 0
+
+
+class _Server:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / "run"
+        self._ruleset = syscalls.open_ruleset(folder)
+        modules.real_modules()  # looked up once, here, not in every child
+        self._source: str | None = None
+        self._code: types.CodeType | str = ""
+        self._warm: set[str] = set()
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        self._warm_up(request["modules"])
+        paths = _Paths(self._folder, request["name"])
+        if request["source"] != self._source:
+            self._source = request["source"]
+            self._code = _compiled(self._source.removeprefix("\ufeff"), paths.script)
+        limits = fence.Limits(**request["limits"])
+        paths.make(request["source"])
+        try:
+            answer = self._run(paths, request["arguments"], limits)
+        finally:
+            _remove(self._folder)
+        self._warm_up(answer.pop("imported"))
+        return answer
+
+    def _warm_up(self, names: list[str]) -> None:
+        new = [name for name in names if name not in self._warm and name.partition(".")[0] not in _NOT_WARMED]
+        for name in new:
+            if _worth_warming(name):
+                _try_import(name)
+        self._warm.update(names)
+        if new:
+            gc.collect()
+            gc.freeze()
+
+    def _run(self, paths: _Paths, arguments: list[str], limits: fence.Limits) -> dict[str, Any]:
+        pipes = [os.pipe() for _ in range(3)]
+        child = os.fork()
+        if child == 0:
+            _child(self._code, paths, arguments, limits, [write for _, write in pipes], self._ruleset)
+        for _, write in pipes:
+            os.close(write)
+        collected = _Collected([read for read, _ in pipes], limits)
+        deadline = time.monotonic() + limits.wall
+        reason = collected.read(deadline)
+        status, usage, late = _wait(child, deadline if reason is None else 0.0)
+        reason = reason or (_TOO_LATE.format(limits.wall) if late else None)
+        return collected.report(status, usage.ru_utime + usage.ru_stime, reason, limits, paths.clean)
+
+
+class _Paths:
+    """The folders of one run, and the text that stands for each of them in whatever the tool shows."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder = folder
+        self.work, self.home, self.temporary = folder / "work", folder / "home", folder / "tmp"
+        self.script = str(folder / "code" / name)
+        self._texts = {
+            f"{self.work}/": "",
+            str(self.work): ".",
+            str(self.home): "~",
+            str(self.temporary): "/tmp",  # noqa: S108 -- a name to show, not a place to write
+            f"{folder}/code/": "",
+            str(Path(__file__).parent): "jobshelf/stub",
+            sys.executable: "python",
+            sys.prefix: "PYTHON",
+            sys.base_prefix: "PYTHON",
+        }
+
+    def make(self, source: str) -> None:
+        for path in (self.work, self.home, self.temporary, self.folder / "code"):
+            path.mkdir(parents=True)
+        Path(self.script).write_text(source, encoding="utf-8")
+
+    def clean(self, text: str) -> str:
+        """Take this machine's paths out of `text`."""
+        for path, shown in self._texts.items():
+            text = text.replace(path, shown)
+        return text
+
+    def environment(self) -> dict[str, str]:
+        return {**_ENVIRONMENT, "HOME": str(self.home), "TMPDIR": str(self.temporary)}
+
+
+class _Collected:
+    """What the child says on its three pipes (stdout, stderr, trace), up to the limits."""
+
+    def __init__(self, handles: list[int], limits: fence.Limits) -> None:
+        self._handles = handles
+        self._limits = limits
+        self._data: dict[int, bytearray] = {handle: bytearray() for handle in handles}
+        self._size = 0
+
+    def read(self, deadline: float) -> str | None:
+        """Read until the child has closed all three; return why it must be killed first, if it must."""
+        waiting = set(self._handles)
+        try:
+            while waiting:
+                ready = select.select(list(waiting), [], [], max(deadline - time.monotonic(), 0))[0]
+                if not ready:
+                    return _TOO_LATE.format(self._limits.wall)
+                for handle in ready:
+                    if not self._take(handle):
+                        waiting.discard(handle)
+                if self._size > self._limits.output:
+                    return f"it printed more than {self._limits.output} bytes"
+            return None
+        finally:
+            for handle in self._handles:
+                os.close(handle)
+
+    def _take(self, handle: int) -> bool:
+        chunk = os.read(handle, _CHUNK)
+        self._size += len(chunk) if handle != self._handles[2] else 0
+        room = None if handle == self._handles[2] else _KEPT_OUTPUT - len(self._data[handle])
+        self._data[handle] += chunk[:room]
+        return bool(chunk)
+
+    def report(
+        self, status: int, seconds: float, reason: str | None, limits: fence.Limits, clean: Callable[[str], str]
+    ) -> dict[str, Any]:
+        """Return the answer for the parent process."""
+        stdout, stderr, trace = (bytes(self._data[handle]).decode(errors="replace") for handle in self._handles)
+        messages = list(_messages(trace))
+        by_kind = dict(messages)
+        stopped = by_kind.get("stop") or (_lost(messages) if os.waitstatus_to_exitcode(status) == STOPPED else None)
+        end = by_kind.get("end") or {}
+        return {
+            "exit": None if reason or stopped else _exit_code(status),
+            "ended": reason or _killed(status, seconds, limits),
+            "stopped": stopped,
+            "error": clean(end["error"]) if end.get("error") else None,
+            "stdout": clean(stdout),
+            "stderr": clean(stderr),
+            "events": [value for kind, value in messages if kind == "event"],
+            "interface": by_kind.get("interface"),
+            "unreadable": by_kind.get("unreadable"),
+            "imported": [name for name in end.get("imported", ()) if isinstance(name, str)],
+            "seconds": round(seconds, 3),
+        }
+
+
+def _wait(child: int, deadline: float) -> tuple[int, resource.struct_rusage, bool]:
+    """Wait for the child until `deadline`, then kill it; return its status, its usage, and whether it was killed."""
+    while True:
+        ended, status, usage = os.wait4(child, os.WNOHANG)
+        if ended:
+            return status, usage, False
+        if time.monotonic() >= deadline:
+            os.kill(child, signal.SIGKILL)
+            _, status, usage = os.wait4(child, 0)
+            return status, usage, True
+        time.sleep(_POLL_SECONDS)
+
+
+def _messages(text: str) -> Iterator[tuple[str, Any]]:
+    for line in text.splitlines():
+        try:
+            kind, value = json.loads(line)
+        except (ValueError, TypeError):  # half a line, written by a process that was killed
+            continue
+        yield kind, value
+
+
+def _lost(messages: list[tuple[str, Any]]) -> str | None:
+    return None if any(kind == "end" for kind, _ in messages) else "it closed the pipe that the trace is written to"
+
+
+def _exit_code(status: int) -> int | None:
+    code = os.waitstatus_to_exitcode(status)
+    return None if code < 0 else code
+
+
+def _killed(status: int, seconds: float, limits: fence.Limits) -> str | None:
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return None
+    if -code in (signal.SIGXCPU, signal.SIGKILL) and seconds >= limits.processor:
+        return f"it used more than {limits.processor} s of processor time"
+    return f"it was killed by {signal.Signals(-code).name}"
+
+
+def _child(
+    code: types.CodeType | str,
+    paths: _Paths,
+    arguments: list[str],
+    limits: fence.Limits,
+    handles: list[int],
+    ruleset: int | None,
+) -> NoReturn:
+    """Become the fenced process that runs the script; never returns."""
+    try:
+        trace = Trace(_take_places(handles, ruleset), paths.clean)
+        fence.limit(limits)
+        enclosed = fence.enclose(ruleset)
+        _settle(paths, arguments)
+        recorder = capture.Recorder(trace, paths.clean)
+        _watch(recorder)
+        fence.shorten_sleep()
+        modules.install(trace, hub.DOUBLES)
+        fence.Guard(trace, paths.folder, enclosed=enclosed).stand()
+        os._exit(_execute(code, trace, paths.script))
+    except BaseException:  # noqa: BLE001 -- a forked child must not return into the server's loop
+        traceback.print_exc()
+        os._exit(STOPPED)
+
+
+def _take_places(handles: list[int], ruleset: int | None) -> int:
+    """Put stdout and stderr in their places and the trace far from them; close everything else but the ruleset."""
+    os.setsid()
+    stdout, stderr, trace = handles
+    os.dup2(stdout, 1)
+    os.dup2(stderr, 2)
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    high = fcntl.fcntl(trace, fcntl.F_DUPFD, min(_HIGH_HANDLE, soft - 1))
+    kept = sorted({2, high, *([ruleset] if ruleset is not None else [])})
+    for low, following in zip(kept, [*kept[1:], soft], strict=True):
+        os.closerange(low + 1, following)
+    return high
+
+
+def _settle(paths: _Paths, arguments: list[str]) -> None:
+    """Give the interpreter the script's surroundings: folder, environment, arguments, streams."""
+    os.chdir(paths.work)
+    os.environ.clear()
+    os.environ.update(paths.environment())
+    sys.argv = [paths.script, *arguments]
+    sys.dont_write_bytecode = True
+    sys.stdin = sys.__stdin__ = io.TextIOWrapper(io.FileIO(0, "r", closefd=False), encoding="utf-8")
+    sys.stdout = sys.__stdout__ = io.TextIOWrapper(
+        io.BufferedWriter(io.FileIO(1, "w", closefd=False)), encoding="utf-8"
+    )
+    sys.stderr = sys.__stderr__ = io.TextIOWrapper(
+        io.BufferedWriter(io.FileIO(2, "w", closefd=False)),
+        encoding="utf-8",
+        errors="backslashreplace",
+        line_buffering=True,
+    )
+    for name in [name for name in sys.modules if name.partition(".")[0] == "jobshelf"]:
+        del sys.modules[name]
+
+
+def _watch(recorder: capture.Recorder) -> None:
+    capture.watch_argparse(recorder)
+    for name, classes in _CLICK_COMMANDS.items():
+        for command in classes if name in sys.modules else ():
+            library = "typer" if name == "typer.core" or "typer" in sys.modules else "click"
+            capture.watch_click(getattr(sys.modules[name], command), library, recorder)
+
+
+def _execute(code: types.CodeType | str, trace: Trace, path: str) -> int:
+    """Run the script as `__main__` and return its exit code, as the interpreter would have it."""
+    module = types.ModuleType("__main__")
+    module.__file__ = path
+    sys.modules["__main__"] = module
+    gc.disable()
+    error: str | None = None
+    known = set(sys.modules)
+    try:
+        exec(code, module.__dict__)  # noqa: S102 -- running the script is what this process is for
+        status = 0
+    except SystemExit as leaving:
+        status = _status(leaving.code)
+    except BaseException as raised:  # noqa: BLE001 -- the interpreter reports every exception this way
+        error = "".join(traceback.format_exception_only(raised)).strip().splitlines()[-1]
+        traceback.print_exception(raised.with_traceback(raised.__traceback__.tb_next if raised.__traceback__ else None))
+        status = 1
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        _flush(stream)
+    imported = [name for name in sys.modules if name not in known and _worth_warming(name)]
+    trace.record("end", {"error": error, "imported": imported})
+    return status
+
+
+def _status(code: object) -> int:
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return code & 0xFF
+    sys.stderr.write(f"{code}\n")
+    return 1
+
+
+def _flush(stream: object) -> None:
+    try:
+        stream.flush()
+    except (OSError, ValueError):  # the script has closed it
+        return
+
+
+def _compiled(source: str, path: str) -> types.CodeType | str:
+    """Return the code of a script, compiled once for all its runs; the text itself where the run must show the error."""
+    try:
+        return compile(source, path, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError):
+        return source
+
+
+def _worth_warming(name: str) -> bool:
+    return name.partition(".")[0] in sys.stdlib_module_names or name.partition(".")[0] in modules.REAL
+
+
+def _try_import(name: str) -> None:
+    try:
+        importlib.import_module(name)
+    except ImportError:  # another system's module, or a light library that is not installed
+        return
+
+
+def _remove(folder: Path) -> None:
+    def open_up(function: Callable[[str], Any], path: str, error: object) -> None:
+        Path(path).parent.chmod(stat.S_IRWXU)
+        if Path(path).is_dir() and not Path(path).is_symlink():
+            Path(path).chmod(stat.S_IRWXU)
+        function(path)
+
+    shutil.rmtree(folder, onerror=open_up)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(Path(sys.argv[1])))

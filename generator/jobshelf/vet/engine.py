@@ -1,0 +1,234 @@
+"""Run the rules over scripts: which apply, in what order, what is suppressed, in how many processes."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+
+from jobshelf.script import Script
+from jobshelf.shelf import Shelf, find_shelf
+from jobshelf.vet.config import Config, Profile
+from jobshelf.vet.finding import Finding, Report, Undecided, finding_of, printable
+from jobshelf.vet.ruff import diagnose
+from jobshelf.vet.rule import Hit, Inconclusive, Rule, Severity, Tier
+from jobshelf.vet.rules import all_rules
+from jobshelf.vet.subject import Diagnostic, Subject
+from jobshelf.vet.suppression import Suppression, read_suppressions
+from jobshelf.vet.targets import MAX_BYTES, Target, load
+
+SUPPRESSION = "UVS604"
+SELF_CONTAINED = "UVS504"
+_BATCH = {False: 64, True: 8}
+# Below these numbers of scripts a second process costs more than it saves (static tier, stub tier).
+_WORTH_A_PROCESS = {False: 60, True: 2}
+
+Results = tuple[list[Finding], list[Undecided]]
+
+
+def vet_targets(targets: Sequence[Target], config: Config) -> Report:
+    """Vet every target and return the report, sorted by path, line and code.
+
+    Raises InputError for a file that cannot be read and EnvironmentFault when ruff does not run.
+    """
+    batches = _cut(targets, slow=config.tiers() != {Tier.STATIC})
+    return _report(_map(partial(_vet_batch, config=config), batches), targets, config)
+
+
+def vet_scripts(scripts: Sequence[Script], config: Config) -> Report:
+    """Vet scripts that are parsed already, in this process."""
+    targets = [Target(path=script.path) for script in scripts]
+    return _report([_vet_parsed(scripts, config)], targets, config)
+
+
+def _report(results: Iterable[Results], targets: Sequence[Target], config: Config) -> Report:
+    findings: list[Finding] = []
+    undecided: list[Undecided] = []
+    for some, others in results:
+        findings += some
+        undecided += others
+    if config.profile is Profile.STRICT:
+        findings = [finding for finding in findings if finding.severity is not Severity.HINT]
+    return Report(
+        profile=config.profile,
+        paths=tuple(target.path for target in targets),
+        findings=tuple(sorted(findings, key=_place)),
+        inconclusive=tuple(sorted(undecided)),
+    )
+
+
+def _place(finding: Finding) -> tuple[str, int, int, str, str]:
+    return finding.path, finding.line, finding.column, finding.code, finding.message
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _cut(targets: Sequence[Target], slow: bool) -> list[Sequence[Target]]:
+    workers = _cpus() if len(targets) >= _WORTH_A_PROCESS[slow] else 1
+    size = max(1, min(_BATCH[slow], -(-len(targets) // workers)))
+    return [targets[start : start + size] for start in range(0, len(targets), size)]
+
+
+def _map(work: Callable[[Sequence[Target]], Results], batches: list[Sequence[Target]]) -> Iterable[Results]:
+    workers = min(len(batches), _cpus())
+    if workers < 2:
+        return map(work, batches)
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    all_rules()
+    with ProcessPoolExecutor(workers, mp_context=get_context("fork" if sys.platform == "linux" else None)) as pool:
+        return list(pool.map(work, batches))
+
+
+def _vet_batch(targets: Sequence[Target], *, config: Config) -> Results:
+    with _no_collector():
+        return _vet_parsed([load(target) for target in targets], config)
+
+
+@contextmanager
+def _no_collector() -> Iterator[None]:
+    """Switch the cycle collector off: a syntax tree is many objects without cycles, and it looks at all of them (4x)."""
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
+
+
+def _vet_parsed(scripts: Sequence[Script], config: Config) -> Results:
+    rules = all_rules()
+    chosen = [config.chosen(rules.values(), script.path) for script in scripts]
+    wanted = {code for group in chosen for made in group for code in _ruff_codes(made, rules)}
+    small = [script for script in scripts if len(script.data) <= MAX_BYTES]
+    ruff = diagnose(small, wanted) if wanted else {}
+    findings: list[Finding] = []
+    undecided: list[Undecided] = []
+    for script, group in zip(scripts, chosen, strict=True):
+        some, others = _vet_one(script, group, config, ruff.get(script.path, ()))
+        findings += some
+        undecided += others
+    return findings, undecided
+
+
+def _ruff_codes(made: Rule, rules: dict[str, Rule]) -> set[str]:
+    return set(made.ruff).union(*(_ruff_codes(rules[code], rules) for code in made.requires))
+
+
+def _vet_one(script: Script, chosen: list[Rule], config: Config, ruff: tuple[Diagnostic, ...]) -> Results:
+    if len(script.data) > MAX_BYTES:
+        return _vet_oversized(script, chosen)
+    shelf = _shelf()
+    subject = Subject(
+        script=script,
+        shelf=shelf,
+        candidate=config.profile is Profile.NEW or is_candidate(script, shelf),
+        ruff=ruff,
+        suppressions=read_suppressions(script),
+    )
+    return _judge(subject, chosen, config.tiers())
+
+
+def _vet_oversized(script: Script, chosen: list[Rule]) -> Results:
+    """Only the rule about size can say something about a file that is too large to be parsed."""
+    results = Answers(Subject(script=script), all_rules())
+    findings = [finding for made in chosen if made.code == SELF_CONTAINED for finding in results.findings(made)]
+    reason = f"larger than {MAX_BYTES // 1024} KiB: not parsed, no other rule was applied"
+    rule = all_rules()[SELF_CONTAINED]
+    return findings, [Undecided(path=script.path, code=rule.code, name=rule.name, reason=reason)]
+
+
+def _judge(subject: Subject, chosen: list[Rule], tiers: frozenset[Tier]) -> Results:
+    answers = Answers(subject, all_rules())
+    findings: list[Finding] = []
+    undecided: list[Undecided] = []
+    for made in chosen:
+        if made.code == SUPPRESSION:
+            continue
+        undecided += answers.undecided(made)
+        findings += [
+            one for one in answers.findings(made) if made.security or not _is_covered(one, subject.suppressions)
+        ]
+    if subject.suppressions and any(made.code == SUPPRESSION for made in chosen):
+        informed = replace(subject, unused=_unused(subject.suppressions, answers, tiers))
+        findings += Answers(informed, all_rules()).findings(all_rules()[SUPPRESSION])
+    return findings, undecided
+
+
+def _is_covered(finding: Finding, suppressions: Iterable[Suppression]) -> bool:
+    return any(one.covers(finding.code, finding.line, finding.end_line) for one in suppressions)
+
+
+def _unused(suppressions: Iterable[Suppression], answers: Answers, tiers: frozenset[Tier]) -> tuple[Suppression, ...]:
+    """Return the suppressions whose rule looked at the script and found nothing that they cover."""
+    rules = all_rules()
+    judged = [(one, rules[one.code]) for one in suppressions if one.code in rules]
+    return tuple(
+        one
+        for one, made in judged
+        if made.tier in tiers
+        and made.code != SUPPRESSION
+        and answers.decided(made)
+        and not any(_is_covered(finding, [one]) for finding in answers.findings(made))
+    )
+
+
+class Answers:
+    """What each rule says about one subject; a rule is asked once, and after the rules that it requires."""
+
+    def __init__(self, subject: Subject, rules: dict[str, Rule]) -> None:
+        self._subject = subject
+        self._rules = rules
+        self._given: dict[str, list[Hit | Inconclusive]] = {}
+
+    def findings(self, made: Rule) -> list[Finding]:
+        """Return the rule's findings; none when a rule that it requires found an error."""
+        return [finding_of(made, self._subject.script.path, hit) for hit in self._ask(made) if isinstance(hit, Hit)]
+
+    def undecided(self, made: Rule) -> list[Undecided]:
+        """Return why the rule could not decide; empty when it could."""
+        path = self._subject.script.path
+        return [
+            Undecided(path=path, code=made.code, name=made.name, reason=printable(answer.reason))
+            for answer in self._ask(made)
+            if isinstance(answer, Inconclusive)
+        ]
+
+    def decided(self, made: Rule) -> bool:
+        """Tell whether the rule looked at the script and came to a decision."""
+        return self._applies(made) and not self.undecided(made)
+
+    def _ask(self, made: Rule) -> list[Hit | Inconclusive]:
+        if made.code not in self._given:
+            self._given[made.code] = list(made.check(self._subject)) if self._applies(made) else []
+        return self._given[made.code]
+
+    def _applies(self, made: Rule) -> bool:
+        if made.catalogue and not self._subject.candidate:
+            return False
+        return not any(self._failed(self._rules[code]) for code in made.requires)
+
+    def _failed(self, made: Rule) -> bool:
+        hits = [answer for answer in self._ask(made) if isinstance(answer, Hit)]
+        return any((hit.severity or made.severity) is Severity.ERROR for hit in hits)
+
+
+def is_candidate(script: Script, shelf: Shelf) -> bool:
+    """Tell whether a script is on the shelf, or carries the table of one."""
+    if script.header is not None and "jobshelf" in script.header.table.get("tool", {}):
+        return True
+    return Path(script.path).absolute().parent == shelf.catalog
+
+
+@cache
+def _shelf() -> Shelf:
+    return find_shelf()

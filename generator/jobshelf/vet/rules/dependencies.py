@@ -1,0 +1,674 @@
+"""UVS2xx: what the script installs is valid, bounded, dated, trustworthy, complete, and resolves."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.version import InvalidVersion, Version
+
+from jobshelf.script import Header
+from jobshelf.vet.header_text import Place, insert_key, place_of_key, place_of_string, remove_line, replace
+from jobshelf.vet.imports import SILENT, Import, normalised, provides, third_party
+from jobshelf.vet.rule import Edit, FixKind, Hit, Inconclusive, Severity, Tier, rule
+from jobshelf.vet.subject import Subject
+from jobshelf.vet.uv_settings import is_duration, parse_date
+
+_HEADER = ("UVS101", "UVS103")
+_VALID = (*_HEADER, "UVS201")
+_COMMIT = re.compile(r"@[0-9a-f]{40}(#|$)")
+_HASH = re.compile(r"#(.*&)?(sha256|sha384|sha512)=[0-9a-f]{64,}")
+_INDEX_KEYS = ("index", "index-url", "extra-index-url", "find-links")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_OLD = timedelta(days=365)
+# Imports that come along with a distribution by its own promise; naming them too is better, leaving them out works.
+_ALONG = {
+    "datasets": ("pyarrow", "huggingface_hub", "fsspec", "numpy", "pandas"),
+    "peft": ("torch", "transformers", "accelerate", "huggingface_hub"),
+    "sentence-transformers": ("torch", "transformers", "numpy", "huggingface_hub"),
+    "transformers": ("huggingface_hub", "tokenizers", "numpy", "safetensors"),
+    "trl": ("torch", "transformers", "datasets", "accelerate", "huggingface_hub"),
+    "vllm": ("torch", "transformers", "huggingface_hub", "numpy", "PIL"),
+}
+
+
+@lru_cache(maxsize=4096)
+def parse_requirement(text: str) -> Requirement | None:
+    """Return the PEP 508 requirement, or None when uv would refuse it."""
+    try:
+        parsed = Requirement(text)
+    except InvalidRequirement:
+        return None
+    return parsed
+
+
+def _requirements(subject: Subject) -> Iterator[tuple[str, Requirement]]:
+    for text in subject.script.header.dependencies if subject.script.header else ():
+        parsed = parse_requirement(text)
+        if parsed is not None:
+            yield text, parsed
+
+
+def _place(subject: Subject, header: Header, text: str) -> Place:
+    return place_of_string(subject, header, text, key="dependencies")
+
+
+@rule("UVS201", "dependency-invalid", severity=Severity.ERROR, tier=Tier.STATIC, requires=_HEADER, since="0.1.0")
+def dependency_invalid(subject: Subject) -> Iterator[Hit]:
+    """A dependency cannot be installed as written.
+
+    ## What it does
+    Each entry of `dependencies` must be a valid PEP 508 requirement that some version can satisfy, must not name a
+    module of the standard library, and (a warning, since uv merges the two) must not repeat another entry.
+
+    ## Why is this bad?
+    uv refuses the script, or installs a stranger's package that bears the name of a standard module; both show only
+    on the machine that is paid for.
+
+    ## Example
+    ```python
+    # /// script
+    # requires-python = ">=3.11"
+    # dependencies = ["polars=2.1"]
+    # ///
+    import polars
+    ```
+
+    ## Use instead
+    ```python
+    # /// script
+    # requires-python = ">=3.11"
+    # dependencies = ["polars==2.1"]
+    # ///
+    import polars
+    ```
+
+    ## How to fix or suppress
+    Mend or remove the entry. A package that really is called like a standard module:
+    `# vet: ignore[UVS201] -- reason`.
+    """
+    header = subject.script.header
+    if header is None:
+        return
+    seen: set[tuple[str, str, str]] = set()
+    for text in header.dependencies:
+        fault = _dependency_fault(text, seen)
+        if fault is not None:
+            message, expected, severity = fault
+            yield Hit(
+                **_place(subject, header, text).span(),
+                message=message,
+                found=f'"{text}"',
+                expected=expected,
+                advice="mend or remove the entry",
+                severity=severity,
+            )
+
+
+def _dependency_fault(text: str, seen: set[tuple[str, str, str]]) -> tuple[str, str, Severity] | None:
+    parsed = parse_requirement(text)
+    if parsed is None:
+        return "uv refuses this dependency", 'a PEP 508 requirement such as "polars>=2.1,<3"', Severity.ERROR
+    if parsed.url and not _SCHEME.match(parsed.url):
+        return "uv takes what follows '@' for a URL", "'==' before a version", Severity.ERROR
+    if parsed.name in sys.stdlib_module_names:
+        return f"'{parsed.name}' is part of Python's standard library", "no entry for it", Severity.ERROR
+    if parsed.specifier.is_unsatisfiable():
+        return f"no version of '{parsed.name}' can satisfy this", "bounds with something between them", Severity.ERROR
+    key = (normalised(parsed.name), ",".join(sorted(parsed.extras)), str(parsed.marker or ""))
+    if key in seen:
+        return f"'{parsed.name}' is listed twice", "one entry", Severity.WARNING
+    seen.add(key)
+    return None
+
+
+@rule(
+    "UVS202",
+    "dependency-unbounded",
+    severity=Severity.ERROR,
+    tier=Tier.STATIC,
+    fix=FixKind.UNSAFE,
+    requires=_VALID,
+    since="0.1.0",
+)
+def dependency_unbounded(subject: Subject) -> Iterator[Hit]:
+    """A dependency has no upper bound.
+
+    ## What it does
+    Every dependency needs `==`, `~=` or an upper bound. A bare name is an error, a lower bound alone and an upper bound
+    alone are warnings. A hint is given when the bounds of a 0.x version admit another 0.y. Entries with a URL are left
+    to UVS205.
+
+    ## Why is this bad?
+    A lock file does not travel with a URL, so next month's release of an unbounded dependency runs inside this script,
+    on paid hardware, before anyone has tried it.
+
+    ## Example
+    ```python
+    # /// script
+    # requires-python = ">=3.11"
+    # dependencies = ["polars"]
+    # ///
+    import polars
+    ```
+
+    ## Use instead
+    ```python
+    # /// script
+    # requires-python = ">=3.11"
+    # dependencies = ["polars>=2.1,<3"]
+    # ///
+    import polars
+    ```
+
+    ## How to fix or suppress
+    `jobshelf vet --fix --unsafe-fixes` pins to the version in the lock file beside the script (`uv lock --script FILE`
+    writes one), or closes an existing lower bound at the next major version.
+    To keep it: `# vet: ignore[UVS202] -- reason`.
+    """
+    header = subject.script.header
+    if header is None:
+        return
+    for text, parsed in _requirements(subject):
+        verdict = None if parsed.url else _bounds_fault(parsed)
+        if verdict is not None:
+            severity, message = verdict
+            bound = _bounded(subject, parsed)
+            place = _place(subject, header, text)
+            fixable = bound is not None and severity is not Severity.HINT
+            yield Hit(
+                **place.span(),
+                message=message,
+                found=f'"{text}"',
+                expected="a lower and an upper bound" + (f', such as "{bound}"' if bound else ""),
+                advice=f'write "{bound}"' if bound else "name the versions that you have tried: name>=X.Y,<Z",
+                edits=replace(subject, place, bound) if bound and fixable else (),
+                severity=severity,
+            )
+
+
+def _bounds_fault(parsed: Requirement) -> tuple[Severity, str] | None:
+    operators = {one.operator for one in parsed.specifier}
+    pinned = operators & {"==", "~=", "==="}
+    upper, lower = operators & {"<", "<="}, operators & {">", ">="}
+    if pinned:
+        return None
+    if not upper:
+        severity = Severity.WARNING if lower else Severity.ERROR
+        return (
+            severity,
+            f"dependency '{parsed.name}' has no upper bound" if lower else f"dependency '{parsed.name}' has no bounds",
+        )
+    if not lower:
+        return Severity.WARNING, f"dependency '{parsed.name}' has no lower bound"
+    if _spans_zero_minors(parsed):
+        return Severity.HINT, f"the bounds of '{parsed.name}' span several 0.x releases, each of which may break"
+    return None
+
+
+def _spans_zero_minors(parsed: Requirement) -> bool:
+    lowest = _lower_bound(parsed)
+    if lowest is None or lowest.major != 0:
+        return False
+    return parsed.specifier.contains(f"0.{lowest.minor + 1}.99")
+
+
+def _lower_bound(parsed: Requirement) -> Version | None:
+    versions = [one.version for one in parsed.specifier if one.operator in (">=", ">")]
+    try:
+        return max((Version(version) for version in versions), default=None)
+    except InvalidVersion:
+        return None
+
+
+def _bounded(subject: Subject, parsed: Requirement) -> str | None:
+    """Return the requirement with bounds, from the lock file or from its own lower bound."""
+    locked = _locked_versions(subject.script.path).get(normalised(parsed.name))
+    extras = f"[{','.join(sorted(parsed.extras))}]" if parsed.extras else ""
+    marker = f" ; {parsed.marker}" if parsed.marker else ""
+    if locked is not None:
+        return f"{parsed.name}{extras}=={locked}{marker}"
+    lowest = _lower_bound(parsed)
+    if lowest is None or len({one.operator for one in parsed.specifier} & {"<", "<="}):
+        return None
+    ceiling = f"0.{lowest.minor + 1}" if lowest.major == 0 else str(lowest.major + 1)
+    return f"{parsed.name}{extras}{parsed.specifier},<{ceiling}{marker}".replace('"', "'")
+
+
+def _locked_versions(path: str) -> dict[str, str]:
+    lock = Path(f"{path}.lock")
+    try:
+        if "://" in path or not lock.is_file():
+            return {}
+        document = tomllib.loads(lock.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    packages = document.get("package", [])
+    return {
+        one["name"]: one["version"] for one in packages if isinstance(one, dict) and "name" in one and "version" in one
+    }
+
+
+@rule(
+    "UVS203",
+    "no-exclude-newer",
+    severity=Severity.ERROR,
+    tier=Tier.STATIC,
+    fix=FixKind.SAFE,
+    requires=(*_HEADER, "UVS104"),
+    since="0.1.0",
+)
+def no_exclude_newer(subject: Subject) -> Iterator[Hit]:
+    """The header does not freeze the package index at a date.
+
+    ## What it does
+    `[tool.uv] exclude-newer` must be a date or timestamp (RFC 3339) that has passed. One that is older than a year gets
+    a hint. A script without dependencies needs none.
+
+    ## Why is this bad?
+    Bounds hold the direct dependencies; theirs still move. uv ignores a lock file when a script is run from a URL and
+    honours this date, so it is what makes next year's run install what today's run installed. A span such as
+    `"1 week"` moves with the clock.
+
+    ## Example
+    ```python
+    # /// script
+    # requires-python = ">=3.11"
+    # dependencies = ["polars>=2.1,<3"]
+    # ///
+    import polars
+    ```
+
+    ## Use instead
+    ```python
+    # /// script
+    # requires-python = ">=3.11"
+    # dependencies = ["polars>=2.1,<3"]
+    # [tool.uv]
+    # exclude-newer = "2026-11-01T00:00:00Z"
+    # ///
+    import polars
+    ```
+
+    ## How to fix or suppress
+    `jobshelf vet --fix` stamps a missing date with today's. An index that reports no upload times cannot honour it:
+    `# vet: ignore[UVS203] -- reason`.
+    """
+    header = subject.script.header
+    if header is None or not header.dependencies:
+        return
+    value = header.tool("uv").get("exclude-newer")
+    if value is None:
+        today = f'"{datetime.now(UTC):%Y-%m-%dT00:00:00Z}"'
+        yield Hit(
+            line=header.first_line,
+            message="the header does not freeze the package index at a date",
+            found="no exclude-newer in [tool.uv]",
+            expected=f"exclude-newer = {today}",
+            advice=f"add [tool.uv] exclude-newer = {today}",
+            edits=insert_key(subject, header, "exclude-newer", today, table="tool.uv"),
+        )
+        return
+    fault = _date_fault(value, datetime.now(UTC))
+    if fault is not None:
+        severity, message = fault
+        yield Hit(
+            **place_of_key(subject, header, "exclude-newer", table="tool.uv").span(),
+            message=message,
+            found=repr(value),
+            expected='a past date such as "2026-11-01T00:00:00Z"',
+            advice="write the date on which the script was last tried",
+            severity=severity,
+        )
+
+
+def _date_fault(value: object, now: datetime) -> tuple[Severity, str] | None:
+    moment = parse_date(value) if isinstance(value, str) else None
+    if moment is None:
+        moving = isinstance(value, str) and is_duration(value)
+        return Severity.ERROR, "exclude-newer moves with the clock" if moving else "exclude-newer is switched off"
+    if moment > now:
+        return Severity.ERROR, "exclude-newer lies in the future, so it excludes nothing yet"
+    if now - moment > _OLD:
+        return Severity.HINT, "exclude-newer is more than a year old"
+    return None
+
+
+@rule("UVS204", "lock-stale", severity=Severity.WARNING, tier=Tier.RESOLVE, requires=_VALID, since="0.1.0")
+def lock_stale(subject: Subject) -> Iterator[Hit | Inconclusive]:
+    """The lock file beside the script does not match its header.
+
+    ## What it does
+    When `script.py.lock` exists, asks `uv lock --script script.py --check`. Needs `--online`.
+
+    ## Why is this bad?
+    A run of the local file uses the lock, a run from a URL does not: with a stale lock the two install different things.
+
+    ## Example
+    ```python
+    # /// script
+    # requires-python = ">=3.11"
+    # dependencies = ["iniconfig>=2,<3"]
+    # ///
+    import iniconfig
+    ```
+
+    ## Use instead
+    ```python
+    # /// script
+    # requires-python = ">=3.11"
+    # dependencies = ["iniconfig>=2,<3"]
+    # ///
+    import iniconfig
+    ```
+
+    ## How to fix or suppress
+    `uv lock --script script.py`, or delete the lock file. To keep it: `# vet: ignore[UVS204] -- reason`.
+    """
+    lock = subject.resolution.lock
+    if lock is None or lock.ok:
+        return
+    if lock.undecided:
+        yield Inconclusive(reason=lock.reason)
+        return
+    yield Hit(
+        line=subject.script.header.first_line if subject.script.header else 1,
+        message="the lock file beside the script does not match its header",
+        found=lock.reason,
+        expected="a lock file made from this header",
+        advice=f"uv lock --script {subject.script.path}",
+    )
+
+
+@rule("UVS205", "untrusted-source", severity=Severity.ERROR, tier=Tier.STATIC, requires=_VALID, since="0.1.0")
+def untrusted_source(subject: Subject) -> Iterator[Hit]:
+    """A dependency comes from a place whose content can change.
+
+    ## What it does
+    A git dependency must name a full commit, a URL dependency must carry a hash. Another index than PyPI, a nightly
+    index and `prerelease = "allow"` need a reason, given as a suppression. Sources on the local disk are refused: a
+    script that runs from a URL does not have them.
+
+    ## Why is this bad?
+    A branch, a nightly index or a private index serves something else tomorrow, or nothing; an extra index can also
+    serve a package of the same name as one on PyPI.
+
+    ## Example
+    ```python
+    # /// script
+    # requires-python = ">=3.11"
+    # dependencies = ["trl @ git+https://github.com/huggingface/trl"]
+    # ///
+    import trl
+    ```
+
+    ## Use instead
+    ```python
+    # /// script
+    # requires-python = ">=3.11"
+    # dependencies = ["trl @ git+https://github.com/huggingface/trl@0a1b2c3d4e5f60718293a4b5c6d7e8f901234567"]
+    # ///
+    import trl
+    ```
+
+    ## How to fix or suppress
+    Pin the commit or the hash. Where the index is needed, say why on its line:
+    `# index-url = "https://..."  # vet: ignore[UVS205] -- CUDA wheels are only there`.
+    """
+    header = subject.script.header
+    if header is None:
+        return
+    for text, parsed in _requirements(subject):
+        fault = _url_fault(parsed.url) if parsed.url else None
+        if fault:
+            yield _source_hit(_place(subject, header, text), fault, text)
+    settings = header.tool("uv")
+    for key in (key for key in _INDEX_KEYS if key in settings):
+        nightly = "a nightly index" if "nightly" in str(settings[key]) else "another package index than PyPI"
+        yield _source_hit(_index_place(subject, header, key), f"{nightly} without a reason", str(settings[key]))
+    if settings.get("prerelease") == "allow":
+        place = place_of_key(subject, header, "prerelease", table="tool.uv")
+        yield _source_hit(place, "pre-releases of every package are allowed without a reason", 'prerelease = "allow"')
+    for name, source in settings.get("sources", {}).items():
+        fault = _table_fault(source)
+        if fault:
+            yield _source_hit(place_of_key(subject, header, name, table="tool.uv.sources"), fault, f"{name} = {source}")
+
+
+def _source_hit(place: Place, message: str, found: str) -> Hit:
+    return Hit(
+        **place.span(),
+        message=message,
+        found=found,
+        expected="a full commit, a hash, or a suppression that says why",
+        advice="pin it, or end the line with '# vet: ignore[UVS205] -- reason'",
+    )
+
+
+def _index_place(subject: Subject, header: Header, key: str) -> Place:
+    for number in range(header.first_line, header.last_line):
+        line = subject.lines[number - 1]
+        if re.match(rf"# \[\[?tool\.uv\.{key}\]", line):
+            return Place(line=number, column=1, end_column=len(line) + 1)
+    return place_of_key(subject, header, key, table="tool.uv")
+
+
+def _url_fault(url: str) -> str | None:
+    if url.startswith("file:"):
+        return "a dependency on the local disk"
+    if url.startswith(("git+", "git:")):
+        return None if _COMMIT.search(url) else "a git dependency without a full commit"
+    return None if _HASH.search(url) else "a URL dependency without a hash"
+
+
+def _table_fault(source: object) -> str | None:
+    if isinstance(source, list):
+        return next((fault for fault in map(_table_fault, source) if fault), None)
+    if not isinstance(source, dict):
+        return None
+    if "path" in source or "workspace" in source:
+        return "a source on the local disk"
+    if "git" in source:
+        return (
+            None if re.fullmatch(r"[0-9a-f]{40}", str(source.get("rev", ""))) else "a git source without a full commit"
+        )
+    return _url_fault(str(source["url"])) if "url" in source else None
+
+
+@rule(
+    "UVS206",
+    "undeclared-or-unused-import",
+    severity=Severity.ERROR,
+    tier=Tier.STATIC,
+    fix=FixKind.UNSAFE,
+    requires=_VALID,
+    since="0.1.0",
+)
+def undeclared_or_unused_import(subject: Subject) -> Iterator[Hit]:
+    """An import has no dependency, or a dependency no import.
+
+    ## What it does
+    Compares the third-party imports, wherever they stand, with `dependencies`. An import that no dependency provides is
+    an error (a warning when another dependency is known to bring it). A dependency that is neither imported nor named
+    in a string, nor known to work unseen (accelerators, codecs), nor marked `# used by: ...` on its line, is a warning.
+    Imports under `try ... except ImportError` and for type checkers need no dependency.
+
+    ## Why is this bad?
+    A ModuleNotFoundError shows after the machine was provisioned. A dependency that nobody uses is downloaded on every
+    run, and can break it.
+
+    ## Example
+    ```python
+    # /// script
+    # requires-python = ">=3.11"
+    # dependencies = ["polars>=2.1,<3"]
+    # ///
+    import polars
+    import requests
+    ```
+
+    ## Use instead
+    ```python
+    # /// script
+    # requires-python = ">=3.11"
+    # dependencies = ["polars>=2.1,<3", "requests>=2.32,<3"]
+    # ///
+    import polars
+    import requests
+    ```
+
+    ## How to fix or suppress
+    `uv add --script FILE "requests>=2.32,<3"` adds one; `jobshelf vet --fix --unsafe-fixes` takes an unused one out when it
+    has a line of its own. The rule is wrong about a distribution whose name has nothing in common with its module:
+    `# vet: ignore[UVS206] -- reason`.
+    """
+    header = subject.script.header
+    if header is None or subject.script.tree is None:
+        return
+    declared = {normalised(parsed.name): text for text, parsed in _requirements(subject)}
+    imports = list(third_party(subject))
+    yield from _undeclared(subject, imports, declared)
+    used_words = _words(subject)
+    for name, text in declared.items():
+        place = _place(subject, header, text)
+        marked = "# used by:" in subject.lines[place.line - 1]
+        if not (marked or name in SILENT or name in used_words or any(provides(name, one.module) for one in imports)):
+            yield Hit(
+                **place.span(),
+                message=f"dependency '{name}' is never imported",
+                found=f'"{text}"',
+                expected="an import of it, or '# used by: ...' on its line",
+                advice="remove it, or say on its line what uses it: '# used by: ...'",
+                severity=Severity.WARNING,
+                edits=_removal(subject, place, text),
+            )
+
+
+def _undeclared(subject: Subject, imports: list[Import], declared: dict[str, str]) -> Iterator[Hit]:
+    reported: set[str] = set()
+    for one in imports:
+        if one.optional or one.top in reported or any(provides(name, one.module) for name in declared):
+            continue
+        reported.add(one.top)
+        along = next((name for name in declared if one.top in _ALONG.get(name, ())), None)
+        yield Hit(
+            **subject.span(one.node),
+            message=f"'{one.module}' is imported, but no dependency provides it"
+            + (f" by name ('{along}' brings it along)" if along else ""),
+            found=f"import of {one.module}",
+            expected=f"{normalised(one.top)} among the dependencies",
+            advice=f'uv add --script {subject.script.path} "{normalised(one.top)}"',
+            severity=Severity.WARNING if along else Severity.ERROR,
+        )
+
+
+def _words(subject: Subject) -> set[str]:
+    """Return the words of the script's strings, as distribution names: `import_module("x")`, `report_to="trackio"`."""
+    values = (
+        node.value for node in subject.nodes(ast.Constant) if isinstance(node.value, str) and len(node.value) < 80
+    )
+    return {normalised(part) for value in values for part in (value, value.partition(".")[0])}
+
+
+def _removal(subject: Subject, place: Place, text: str) -> tuple[Edit, ...]:
+    alone = subject.lines[place.line - 1].lstrip("# ").rstrip(" ,") in (f'"{text}"', f"'{text}'")
+    return remove_line(subject, place.line) if alone else ()
+
+
+@rule("UVS207", "unresolvable", severity=Severity.ERROR, tier=Tier.RESOLVE, requires=_VALID, since="0.1.0")
+def unresolvable(subject: Subject) -> Iterator[Hit | Inconclusive]:
+    """The dependencies cannot be resolved.
+
+    ## What it does
+    Asks `uv pip compile` for Linux, once for the lowest Python of the header and once for Python 3.12, that of Jobs.
+    Needs `--online`.
+
+    ## Why is this bad?
+    The script cannot start. Yanked releases and dropped Pythons make a script rot that nobody has touched.
+
+    ## Example
+    ```python
+    # /// script
+    # requires-python = ">=3.11"
+    # dependencies = ["iniconfig>=1.0,<1.0.1", "pytest>=9,<10"]
+    # ///
+    import iniconfig
+    import pytest
+    ```
+
+    ## Use instead
+    ```python
+    # /// script
+    # requires-python = ">=3.11"
+    # dependencies = ["iniconfig>=2,<3", "pytest>=9,<10"]
+    # ///
+    import iniconfig
+    import pytest
+    ```
+
+    ## How to fix or suppress
+    Change the bounds or the date as uv's message says.
+    """
+    for python, attempt in subject.resolution.versions.items():
+        if attempt.undecided:
+            yield Inconclusive(reason=f"Python {python}: {attempt.reason}")
+        elif not attempt.ok:
+            yield Hit(
+                line=subject.script.header.line_of("dependencies") if subject.script.header else 1,
+                message=f"the dependencies do not resolve for Python {python} on Linux",
+                found=attempt.reason,
+                expected="a solution",
+                advice=f"uv pip compile {subject.script.path} --python-version {python} --python-platform linux",
+            )
+
+
+@rule("UVS208", "vulnerable", severity=Severity.WARNING, tier=Tier.RESOLVE, requires=_VALID, since="0.1.0")
+def vulnerable(subject: Subject) -> Iterator[Hit | Inconclusive]:
+    """A dependency has a known advisory.
+
+    ## What it does
+    Asks `uv audit --script`, which looks the resolved versions up in the OSV database. Needs `--online`; when the
+    database cannot be reached, the rule is inconclusive.
+
+    ## Why is this bad?
+    The script runs with a write token, on data that strangers wrote.
+
+    ## Example
+    ```python
+    # /// script
+    # requires-python = ">=3.11"
+    # dependencies = ["jinja2==3.1.2"]
+    # ///
+    import jinja2
+    ```
+
+    ## Use instead
+    ```python
+    # /// script
+    # requires-python = ">=3.11"
+    # dependencies = ["jinja2==3.1.6"]
+    # ///
+    import jinja2
+    ```
+
+    ## How to fix or suppress
+    Raise the version and the date. To keep it: `# vet: ignore[UVS208] -- reason`.
+    """
+    attempt, advisories = subject.resolution.audit
+    if attempt.undecided:
+        yield Inconclusive(reason=f"uv audit: {attempt.reason}")
+    for advisory in advisories:
+        yield Hit(
+            line=subject.script.header.line_of("dependencies") if subject.script.header else 1,
+            message=f"a known advisory: {advisory}",
+            found=advisory,
+            expected="a version without known advisories",
+            advice="raise the bound or exclude-newer to a fixed version",
+        )

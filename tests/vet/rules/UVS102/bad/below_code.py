@@ -1,0 +1,8 @@
+import sys
+
+print(sys.argv)
+# /// script
+# requires-python = ">=3.11"
+# dependencies = []
+# ///
+print("hello")

@@ -1,0 +1,6 @@
+"""Count."""
+# /// script
+# requires-python = ">=3.11"
+# dependencies = []
+# ///
+print("hello")

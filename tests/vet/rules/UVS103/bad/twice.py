@@ -1,0 +1,10 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = []
+# ///
+print("hello")
+# /// script
+# requires-python = ">=3.11"
+# dependencies = []
+# ///
+print("hello")

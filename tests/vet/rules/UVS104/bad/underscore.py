@@ -1,0 +1,5 @@
+# /// script
+# requires_python = ">=3.11"
+# dependencies = []
+# ///
+print("hello")

@@ -1,0 +1,5 @@
+# /// script
+# requires-python = "<4"
+# dependencies = []
+# ///
+print("hello")

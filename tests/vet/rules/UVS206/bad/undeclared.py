@@ -1,0 +1,6 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["polars>=2.1,<3"]
+# ///
+import polars
+import requests

@@ -1,0 +1,4 @@
+"""Print the version of the interpreter Print the version of the interpreter Print the version of the interpreter Print the version of the interpreter 
+
+Reads nothing.
+"""

@@ -1,0 +1,3 @@
+"""Print the version.
+Reads nothing.
+"""

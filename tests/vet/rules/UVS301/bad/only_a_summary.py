@@ -1,0 +1,5 @@
+"""Print the version."""
+
+import sys
+
+print(sys.version)

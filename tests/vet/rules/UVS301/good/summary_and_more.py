@@ -1,0 +1,8 @@
+"""Print the version.
+
+Reads nothing, writes one line to stdout.
+"""
+
+import sys
+
+print(sys.version)

@@ -1,0 +1,11 @@
+"""Count.
+
+Reads a file.
+"""
+
+import argparse
+
+parser = argparse.ArgumentParser()
+parser.add_argument("input", help="file")
+parser.add_argument("--max-samples", type=int, help="rows")
+parser.parse_args()

@@ -1,0 +1,4 @@
+try:
+    from vllm import LLM
+except ImportError:
+    LLM = None

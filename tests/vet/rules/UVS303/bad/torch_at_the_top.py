@@ -1,0 +1,6 @@
+import argparse
+
+import torch
+
+argparse.ArgumentParser().parse_args()
+print(torch.__version__)

@@ -1,0 +1,13 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = []
+# [tool.jobshelf]
+# persists = "hub-dataset"
+# inputs = ["dataset"]
+# ///
+import argparse
+
+parser = argparse.ArgumentParser()
+parser.add_argument("input", help="dataset")
+parser.add_argument("--max-samples", type=int, help="rows")
+parser.parse_args()

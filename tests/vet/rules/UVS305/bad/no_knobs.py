@@ -1,0 +1,12 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = []
+# [tool.jobshelf]
+# persists = "hub-dataset"
+# inputs = ["dataset"]
+# ///
+import argparse
+
+parser = argparse.ArgumentParser()
+parser.add_argument("input", help="dataset")
+parser.parse_args()

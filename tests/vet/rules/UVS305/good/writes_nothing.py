@@ -1,0 +1,11 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = []
+# [tool.jobshelf]
+# persists = "none"
+# ///
+import argparse
+
+parser = argparse.ArgumentParser()
+parser.add_argument("input", help="dataset")
+parser.parse_args()

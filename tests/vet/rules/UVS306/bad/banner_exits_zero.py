@@ -1,0 +1,5 @@
+import sys
+
+if len(sys.argv) == 1:
+    print("usage: ...")
+    sys.exit(0)

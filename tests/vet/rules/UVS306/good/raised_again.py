@@ -1,0 +1,5 @@
+try:
+    print(1 / 0)
+except Exception:
+    print("cleaning up")
+    raise

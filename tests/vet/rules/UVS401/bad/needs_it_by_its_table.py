@@ -1,0 +1,24 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = []
+# [tool.jobshelf]
+# token = "read"
+# rehearse = ["{input}", "{output}"]
+# ///
+
+import argparse
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("input", help="dataset")
+    parser.add_argument("output", help="dataset")
+    args = parser.parse_args()
+    import urllib.request
+
+    urllib.request.urlopen("https://example.org/data")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

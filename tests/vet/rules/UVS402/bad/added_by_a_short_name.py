@@ -1,0 +1,5 @@
+import argparse
+
+parser = argparse.ArgumentParser()
+add = parser.add_argument
+add("--token")

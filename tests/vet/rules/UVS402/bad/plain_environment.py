@@ -1,0 +1,4 @@
+"""Count.
+
+    hf jobs uv run -e HF_TOKEN=$HF_TOKEN https://example.org/count.py
+"""

@@ -1,0 +1,22 @@
+def preflight(output):
+    from huggingface_hub import HfApi
+
+    return HfApi().repo_info(output)
+
+import argparse
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("input", help="dataset")
+    parser.add_argument("output", help="dataset")
+    args = parser.parse_args()
+    preflight(args.output)
+    from datasets import load_dataset
+
+    load_dataset(args.input).push_to_hub(args.output)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

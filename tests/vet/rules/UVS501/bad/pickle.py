@@ -1,0 +1,4 @@
+import pickle
+
+with open("a.pkl", "rb") as file:
+    print(pickle.load(file))

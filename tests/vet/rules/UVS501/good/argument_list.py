@@ -1,0 +1,3 @@
+import subprocess
+
+subprocess.run(["nvidia-smi"], check=True)

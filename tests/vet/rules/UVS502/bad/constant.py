@@ -1,0 +1,4 @@
+from vllm import LLM
+
+MODEL = "org/model"
+llm = LLM(model=MODEL)

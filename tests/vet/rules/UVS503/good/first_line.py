@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+# /// script
+# requires-python = ">=3.11"
+# dependencies = []
+# ///
+print("hello")

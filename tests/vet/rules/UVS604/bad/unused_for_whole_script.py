@@ -1,0 +1,6 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = []
+# ///
+# vet: ignore[UVS104] -- nothing to see
+print(1)

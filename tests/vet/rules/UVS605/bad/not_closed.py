@@ -1,0 +1,10 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = []
+# ///
+print(1)
+
+
+# --- end block ---
+# --- block: greeting 1 (jobshelf) ---
+x = 1

@@ -1,0 +1,5 @@
+import argparse
+import os
+
+home = os.environ["HF_HOME"]
+argparse.ArgumentParser().parse_args()

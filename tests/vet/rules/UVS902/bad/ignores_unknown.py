@@ -1,0 +1,4 @@
+import argparse
+
+args, rest = argparse.ArgumentParser().parse_known_args()
+print(args)
