@@ -17,7 +17,7 @@ FLOORS = (
     ("__main__",),
     ("cli",),
     ("demo", "testing"),
-    ("vet", "publish", "jobs", "host"),
+    ("vet", "rehearse", "publish", "jobs", "host", "scaffold"),
     ("index",),
     ("interface", "client", "blocks", "hub", "render", "sample_data"),
     ("script", "shelf", "forms"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from jobshelf import cli
+from jobshelf.vet import report
 from support import READ_TOKEN, ROOT, TOKEN
 
 ONE_LINE = re.compile(r"jobshelf: [^\n]+\. Fix: [^\n]+\n")
@@ -58,6 +61,43 @@ def test_an_unknown_script_gets_a_suggestion(jobshelf):
 )
 def test_usage_errors_are_one_line(jobshelf, words):
     assert fails(jobshelf(*words), 2).rstrip().endswith("--help")
+
+
+def test_the_formats_offered_are_those_that_can_be_printed():
+    assert cli.FORMATS == report.FORMATS
+
+
+def test_vet_reports_and_fixes(jobshelf, tmp_path):
+    path = tmp_path / "x.py"
+    path.write_text('#/// script\n# dependancies = []\n# ///\n"""Do it"""\n')
+    found = jobshelf("vet", "x.py", "--no-stub", "--select", "UVS1", cwd=tmp_path)
+    assert found.returncode == 1
+    assert re.match(r"x.py:1:1: UVS101 ", found.stdout)
+    listed = json.loads(jobshelf("vet", "--no-stub", "--output-format", "json", cwd=tmp_path).stdout)
+    assert listed["version"] == 1
+    assert {"code", "name", "severity", "path", "line", "column", "end_line", "end_column", "message", "fix"} == set(
+        listed["findings"][0]
+    )
+    shown = jobshelf("vet", "x.py", "--no-stub", "--diff", cwd=tmp_path)
+    assert "+# /// script" in shown.stdout
+    assert path.read_text().startswith("#/// script")
+    fixed = jobshelf("vet", "x.py", "--no-stub", "--fix", "--select", "UVS101,UVS104", cwd=tmp_path)
+    assert (fixed.returncode, fixed.stderr) == (0, "fixed x.py: UVS101, UVS104\n")
+    assert path.read_text().startswith("# /// script\n# dependencies = []\n")
+
+
+def test_the_catalogue_is_clean_under_strict(jobshelf):
+    done = jobshelf("vet", "--strict", "catalog")
+    assert (done.returncode, done.stdout) == (0, "2 scripts: nothing found.\n")
+
+
+def test_explain_and_rules(jobshelf):
+    assert jobshelf("explain", "UVS202").stdout.startswith("# ")
+    codes = [rule["code"] for rule in json.loads(jobshelf("rules", "--json").stdout)]
+    assert codes == sorted(codes) == [line.split()[0] for line in jobshelf("rules").stdout.splitlines()]
+    fails(jobshelf("explain", "UVS999"), 2)
+    fails(jobshelf("vet", "nowhere"), 2)
+    fails(jobshelf("vet", "--unsafe-fixes", "catalog"), 2)
 
 
 def test_command_prints_four_forms_with_the_arguments_given(jobshelf):

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
     from jobshelf.index import Entry
     from jobshelf.jobs import Target
+    from jobshelf.vet import Report
 
 Command = Callable[[argparse.Namespace], int]
 INTERRUPTED = 130
+FORMATS = ("text", "json", "github", "sarif", "markdown")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,6 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_Parser)
     _add_browsing(verbs)
+    _add_checking(verbs)
     _add_starting(verbs)
     _add_keeping(verbs)
     return parser
@@ -111,6 +114,30 @@ def _add_browsing(verbs: argparse._SubParsersAction[_Parser]) -> None:
     show.add_argument("name", metavar="NAME", help="a script of the shelf")
     search = _verb(verbs, "search", _search, "list the scripts that hold every word")
     search.add_argument("words", metavar="WORD", nargs="+", help="part of a name, tag or description")
+
+
+def _add_checking(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    vet = _verb(verbs, "vet", _vet, "hold UV scripts against the rules")
+    vet.add_argument("targets", metavar="PATH|URL", nargs="*", default=["."], help="scripts, folders, addresses (.)")
+    profile = vet.add_mutually_exclusive_group()
+    profile.add_argument("--new", action="store_true", help="ask what a new entry of the shelf must satisfy")
+    profile.add_argument("--strict", action="store_true", help="fail on warnings too, leave hints out")
+    vet.add_argument(
+        "--select", metavar="CODES", action="append", default=[], help="ask these rules only (UVS2,UVS401)"
+    )
+    vet.add_argument("--ignore", metavar="CODES", action="append", default=[], help="leave these rules out")
+    vet.add_argument("--changed", metavar="BASE", nargs="?", const="HEAD", help="only what differs from BASE (HEAD)")
+    vet.add_argument("--no-stub", action="store_true", help="do not run the scripts with their imports stubbed")
+    vet.add_argument("--online", action="store_true", help="also resolve the dependencies, from the package index")
+    vet.add_argument("--fix", action="store_true", help="mend what can be mended without changing what a script means")
+    vet.add_argument("--unsafe-fixes", action="store_true", help="with --fix or --diff: mend also what may change it")
+    vet.add_argument("--diff", action="store_true", help="print what --fix would change, write nothing")
+    vet.add_argument("--output-format", choices=FORMATS, default="text", help="default: text")
+    vet.add_argument("--statistics", action="store_true", help="count findings by rule instead of listing them")
+    explain = _verb(verbs, "explain", _explain, "print the page of a rule")
+    explain.add_argument("code", metavar="CODE", help="UVS202, or a rule's name")
+    rules = _verb(verbs, "rules", _rules, "list the rules")
+    rules.add_argument("--json", action="store_true", help="with their documentation, for programs")
 
 
 def _add_starting(verbs: argparse._SubParsersAction[_Parser]) -> None:
@@ -193,6 +220,55 @@ def _show(arguments: argparse.Namespace) -> int:
     print("\n".join(f"{key:<8} {value}" for key, value in facts.items()))
     texts = start.to_json()
     print(f"\non Jobs  {texts['jobs']['text']}\nhere     {texts['local']['text']}")
+    return 0
+
+
+def _vet(arguments: argparse.Namespace) -> int:
+    from jobshelf.vet import Profile, collect, load_config, vet_targets
+    from jobshelf.vet.fixes import mend, write
+
+    if arguments.unsafe_fixes and not (arguments.fix or arguments.diff):
+        raise UsageError("--unsafe-fixes does nothing by itself", fix="add --fix, or --diff to see them first")
+    config = load_config(
+        profile=Profile.NEW if arguments.new else Profile.STRICT if arguments.strict else Profile.DEFAULT,
+        select=arguments.select,
+        ignore=arguments.ignore,
+        stub=not arguments.no_stub,
+        online=arguments.online,
+    )
+    targets = collect(arguments.targets, since=arguments.changed)
+    if not (arguments.fix or arguments.diff):
+        return _print_report(vet_targets(targets, config), arguments)
+    mended = mend(targets, config, unsafe=arguments.unsafe_fixes)
+    if arguments.diff:
+        print("".join(change.diff() for change in mended.changes), end="")
+        return 1 if mended.changes else 0
+    write(mended.changes)
+    for change in mended.changes:
+        print(f"fixed {change.path}: {', '.join(one.code for one in change.applied)}", file=sys.stderr)
+    return _print_report(mended.report, arguments)
+
+
+def _print_report(report: Report, arguments: argparse.Namespace) -> int:
+    from jobshelf.vet.report import render, statistics
+
+    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    text = statistics(report) if arguments.statistics else render(report, arguments.output_format, colour=colour)
+    sys.stdout.write(text)
+    return report.exit_code
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from jobshelf.vet.docs import explain
+
+    print(explain(arguments.code), end="")
+    return 0
+
+
+def _rules(arguments: argparse.Namespace) -> int:
+    from jobshelf.vet.docs import rules_json, rules_text
+
+    print(rules_json() if arguments.json else rules_text(), end="")
     return 0
 
 

@@ -6,17 +6,19 @@
 # [tool.uv]
 # exclude-newer = "2026-11-20T00:00:00Z"
 # ///
-"""Write small data sets with the columns of real ones, so that the demo needs no download: `uv run sample_data.py DIR`.
+"""Write small data sets with the columns of real ones, so that nothing has to be downloaded.
 
 `DIR/questions/` has the columns of openai/gsm8k (jsonl), `DIR/finepdfs/` those of HuggingFaceFW/finepdfs-edu that the
 statistics read and a few more (parquet, in that data set's folders). The same rows on every run.
+
+    uv run sample_data.py ./data
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -76,5 +78,13 @@ def write(folder: Path, *, rows: int = 4000, files: int = 4) -> None:
         table.slice(number * size, size).write_parquet(shards / f"{number:03d}_00000.parquet")
 
 
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line `argv` (default: that of the process)."""
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    parser.add_argument("folder", metavar="DIR", type=Path, help="where to write; made when it is not there")
+    write(parser.parse_args(argv).folder)
+    return 0
+
+
 if __name__ == "__main__":
-    write(Path(sys.argv[1]))
+    raise SystemExit(main())

@@ -180,9 +180,9 @@ def uv_honours(path: Path, index: Path) -> bool:
 
 def ignores_a_field(text: str) -> bool:
     """uv exports the dependency and still reads past something: told by the variant, since uv says nothing."""
-    return any(
-        mark in text for mark in ("requires_python", "# python =", '# name = "x"\n', "[project]", "quoted key", "# x.y")
-    )
+    above_tables = text.partition("# [tool")[0]
+    keys = ("requires_python", "# python =", '# name = "x"', "quoted key", "# x.y")
+    return "# [project]" in text or any(key in above_tables for key in keys)
 
 
 def header_errors(text: str) -> set[str]:

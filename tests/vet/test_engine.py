@@ -92,6 +92,13 @@ def test_a_suppression_of_a_rule_that_did_not_run_is_not_called_unused() -> None
     stub = next(made.code for made in all_rules().values() if made.tier is Tier.STUB)
     source = f"{BARE}# vet: ignore[{stub}] -- decided by the stub run\n"
     assert codes(vet_text(source, select=["UVS604"], stub=False)) == set()
+    skipped = BARE.replace('"polars"', '"a b"') + "# vet: ignore[UVS202] -- asked once the dependency is valid\n"
+    assert codes(vet_text(skipped, select=["UVS201", "UVS604"])) == {"UVS201"}
+
+
+def test_a_noqa_comment_suppresses_nothing_here() -> None:
+    source = f"{BARE}try:\n    polars.read_csv('x')\nexcept Exception:  # noqa: BLE001, S110\n    pass\n"
+    assert codes(vet_text(source, select=["UVS306"])) == {"UVS306"}
 
 
 def test_findings_are_the_same_in_one_process_and_in_many(tmp_path: Path) -> None:

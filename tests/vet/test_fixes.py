@@ -83,6 +83,13 @@ def test_a_missing_date_is_stamped_into_the_table_that_is_there() -> None:
     assert mended(BASE, select=("UVS203",)).count("[tool.uv]") == 1
 
 
+def test_a_safe_fix_that_would_change_a_string_is_not_applied() -> None:
+    header = BASE[: BASE.index("import")].replace("dependencies", "dependancies")
+    source = f'"""Count.\n\n{header}"""\nimport polars\n'
+    assert mended(source) == source
+    assert mended(source, unsafe=True) == source
+
+
 def test_bounds_are_closed_only_when_unsafe_fixes_are_asked_for() -> None:
     source = BASE.replace("polars>=2.1,<3", "polars>=2.1")
     assert mended(source, select=("UVS202",)) == source

@@ -85,7 +85,7 @@ def test_changed_scripts_are_those_that_differ_from_the_base_or_are_new(folder: 
     git(folder, "checkout", "-q", "topic")
     (folder / "same.py").write_text(f"{SCRIPT}print(2)\n")
     assert names(".", since="main") == ["same.py"]
-    with pytest.raises(UsageError, match="git rev-parse failed"):
+    with pytest.raises(UsageError, match="--changed nowhere: git says"):
         collect(["."], since="nowhere")
     with pytest.raises(UsageError, match="is a URL"):
         collect(["https://example.org/x.py"], since="HEAD")

@@ -125,20 +125,20 @@ def _unparsed(path: str, data: bytes) -> Script:
 def _changed(base: str, typed: Sequence[str]) -> list[Target]:
     if remote := next((argument for argument in typed if is_url(argument)), None):
         raise UsageError(f"--changed compares files, {remote} is a URL", fix="leave one of the two out")
-    (commit,) = _git("rev-parse", "--verify", "--end-of-options", f"{base}^{{commit}}")
+    (commit,) = _git(base, "rev-parse", "--verify", "--end-of-options", f"{base}^{{commit}}")
     changes = ("--name-only", "--diff-filter=d", "--relative", "-z", "--merge-base")
-    names = _git("diff", *changes, commit.strip(), "--", *typed)
-    names += _git("ls-files", "--others", "--exclude-standard", "-z", "--", *typed)
+    names = _git(base, "diff", *changes, commit.strip(), "--", *typed)
+    names += _git(base, "ls-files", "--others", "--exclude-standard", "-z", "--", *typed)
     files = [Path(name) for name in sorted(set(names)) if name.endswith(".py")]
     return [Target(path=str(path)) for path in files if path.is_file() and _looks_like_script(path)]
 
 
-def _git(*arguments: str) -> list[str]:
+def _git(base: str, *arguments: str) -> list[str]:
     try:
         done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
     except OSError as error:
         raise UsageError(f"git did not start: {error.strerror}", fix="install git, or name the scripts") from error
     if done.returncode != 0:
         reason = done.stderr.strip().partition("\n")[0] or f"exit code {done.returncode}"
-        raise UsageError(f"git {arguments[0]} failed: {reason}", fix="name an existing revision: --changed main")
+        raise UsageError(f"--changed {base}: git says '{reason}'", fix="name an existing revision: --changed=main")
     return [name for name in done.stdout.split("\0") if name]

@@ -168,7 +168,6 @@ def _changes(subject: Subject, node: ast.Attribute) -> bool:
         not isinstance(node.ctx, ast.Load)
         or isinstance(parent, ast.Attribute)
         or (isinstance(parent, ast.Subscript) and not isinstance(parent.ctx, ast.Load))
-        or (isinstance(parent, ast.AugAssign) and parent.target is node)
     )
 
 
