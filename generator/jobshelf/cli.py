@@ -242,7 +242,7 @@ def _vet(arguments: argparse.Namespace) -> int:
     mended = mend(targets, config, unsafe=arguments.unsafe_fixes)
     if arguments.diff:
         print("".join(change.diff() for change in mended.changes), end="")
-        return 1 if mended.changes else 0
+        return 1 if mended.changes else mended.report.exit_code
     write(mended.changes)
     for change in mended.changes:
         print(f"fixed {change.path}: {', '.join(one.code for one in change.applied)}", file=sys.stderr)

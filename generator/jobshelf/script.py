@@ -53,12 +53,13 @@ class Header:
 
     def tool(self, name: str) -> Mapping[str, Any]:
         """Return the table `[tool.<name>]`, empty when there is none."""
-        return self.table.get("tool", {}).get(name, {})
+        table = self.table.get("tool", {}).get(name, {})
+        return table if isinstance(table, dict) else {}
 
     def line_of(self, key: str, *, table: str = "") -> int:
         """Return the file line on which `key` of `[table]` is set; the header's first line when it is not."""
         current = ""
-        for number, line in enumerate(self.toml.splitlines(), start=self.first_line + 1):
+        for number, line in enumerate(self.toml.split("\n"), start=self.first_line + 1):
             if heading := re.match(r"\s*\[([^\[\]]+)\]", line):
                 current = heading[1].strip()
                 if current == table and not key:
@@ -141,7 +142,8 @@ def parse_script(data: bytes, path: str) -> Script:
 
 def parse_header(text: str) -> tuple[Header | None, tuple[Problem, ...]]:
     """Find and parse the metadata block of a script's text."""
-    lines = text.splitlines()
+    # Only line feeds end a line here, as in uv; str.splitlines would also split at form feeds and U+2028.
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
     openings = [number for number, line in enumerate(lines, start=1) if line == OPENING]
     if not openings:
         return None, (_missing(lines),)
@@ -149,7 +151,8 @@ def parse_header(text: str) -> tuple[Header | None, tuple[Problem, ...]]:
     if block is None:
         return None, (_unclosed(openings[0]),)
     last_line, toml = block
-    second = next((number for number in openings if number > last_line), None)
+    later = (number for number in openings if number > last_line)
+    second = next((number for number in later if _block_after(lines, number) is not None), None)
     if second is not None:
         return None, (_duplicate(second, openings[0]),)
     return _parse_toml(toml, openings[0], last_line)
@@ -194,7 +197,7 @@ def _wrong_types(header: Header) -> list[Problem]:
         found = "dependencies that are not a list of strings"
         problems.append(_header_problem(line, found, 'a list such as ["polars>=2.1,<3"]', "quote each requirement"))
     tool = header.table.get("tool", {})
-    if not isinstance(tool, dict) or not all(isinstance(table, dict) for table in tool.values()):
+    if not isinstance(tool, dict) or not isinstance(tool.get("uv", {}), dict):
         line = header.line_of("tool")
         problems.append(_header_problem(line, "a 'tool' entry that is no table", "[tool.<name>]", "make it a table"))
     return problems
@@ -214,7 +217,7 @@ def _header_problem(line: int, found: str, expected: str, fix: str) -> Problem:
 
 
 def _missing(lines: list[str]) -> Problem:
-    found = f"no line that is exactly '{OPENING}'" if lines else "an empty file"
+    found = f"no line that is exactly '{OPENING}'" if any(lines) else "an empty file"
     fix = f"put '{OPENING}', the dependencies and '{CLOSING}' above the docstring (uv init --script FILE writes one)"
     return _header_problem(1, found, "a PEP 723 header", fix)
 
