@@ -71,7 +71,7 @@ def stale_pages(folder: Path) -> Iterator[str]:
 
 def table(*, link: str = "docs/rules/") -> str:
     """Return the Markdown table of all rules, for the README; `link` is the way to the pages."""
-    head = "| Rule | Name | Severity | Tier | Fix | |\n|---|---|---|---|---|---|\n"
+    head = "| Rule | Name | Severity | Tier | Fix | What it finds |\n|---|---|---|---|---|---|\n"
     rows = (
         f"| [{made.code}]({link}{made.code}.md) | {made.name} | {made.severity} | {made.tier} "
         f"| {'' if made.fix is FixKind.NONE else made.fix} | {made.summary} |\n"

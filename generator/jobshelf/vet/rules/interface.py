@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from jobshelf.forms import TAKEN_BY_HF
 from jobshelf.interface import Argument, run_with
 from jobshelf.vet import flow
 from jobshelf.vet.rule import Hit, Inconclusive, Severity, Tier, rule
@@ -66,6 +67,26 @@ _EXAMPLE = re.compile(r"^[\s$>`]*(?P<command>(?:[A-Z_]+=\S+ )*(?:uv run|hf jobs 
 _PREPARES = frozenset(
     {"basicConfig", "captureWarnings", "environ", "filterwarnings", "setdefault", "simplefilter", "update", "getLogger"}
 )
+_PARSERS = frozenset(
+    [
+        "argparse",
+        "optparse",
+        "getopt",
+        "click",
+        "typer",
+        "tyro",
+        "cyclopts",
+        "fire",
+        "docopt",
+        "absl",
+        "jsonargparse",
+        "simple_parsing",
+        "plac",
+        "rich_click",
+        "transformers",
+        "trl",
+    ]
+)
 _GAP = re.compile(r"\.\.\.|[$<>\[\]{}]")
 _EXIT_USAGE = 2
 _MOST_WORDS = 20
@@ -81,7 +102,13 @@ class _Command:
     on_jobs: bool
     options: tuple[str, ...]
     script: str
-    arguments: tuple[str, ...]
+    words_after: tuple[str, ...]
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What the script gets: `hf` drops a `--` that comes first."""
+        dropped = self.on_jobs and self.words_after[:1] == ("--",)
+        return self.words_after[1:] if dropped else self.words_after
 
 
 @rule("UVS301", "docstring", severity=Severity.ERROR, tier=Tier.STATIC, since="0.1.0")
@@ -162,7 +189,8 @@ def examples_drift(subject: Subject) -> Iterator[Hit | Inconclusive]:
 
     Reads every `uv run` and `hf jobs uv run` line of the docstring. Each must be a command that a shell can read; a script it names
     must be this one; every option after it must exist in the parser, as captured in a run with stubbed imports, and that parser must
-    accept the whole of it. For scripts of a shelf
+    accept the whole of it. A `--json`, `--quiet`, `-q`, `--format` or `--no-truncate` for the script must come after a `--`, because
+    `hf` takes these for itself wherever they stand before one. For scripts of a shelf
     there must be one line of each kind, the URL must be the shelf's, and `--secrets HF_TOKEN` (there or in `[tool.hf-jobs]`) must be
     given exactly when a token is needed.
 
@@ -217,6 +245,7 @@ def examples_drift(subject: Subject) -> Iterator[Hit | Inconclusive]:
             commands.append(command)
     for command in commands:
         yield from _foreign_script(subject, command)
+        yield from _taken_by_hf(command)
     drifted = list(_unknown_flags(subject, commands))
     yield from drifted
     for command in commands if not drifted else ():
@@ -333,7 +362,7 @@ def argument_help(subject: Subject) -> Iterator[Hit | Inconclusive]:
 
     Add `help=...`; add the shared word to the option's names and keep the old one. `# vet: ignore[UVS304] -- reason` suppresses it.
     """
-    if subject.script.tree is None:
+    if subject.script.tree is None or not _has_command_line(subject.script.tree):
         return
     interface = subject.probe.interface
     if interface is None:
@@ -495,6 +524,20 @@ def exit_codes(subject: Subject) -> Iterator[Hit]:
     yield from _lost_result(subject)
 
 
+def _has_command_line(tree: ast.Module) -> bool:
+    """Tell whether the script could parse arguments; where nothing of it could, there is nothing to explain."""
+    imported = {name for node in ast.walk(tree) for name in _imported(node)}
+    return bool(imported & _PARSERS) or any(
+        isinstance(node, ast.Attribute) and node.attr == "argv" for node in ast.walk(tree)
+    )
+
+
+def _imported(node: ast.AST) -> tuple[str, ...]:
+    if isinstance(node, ast.Import):
+        return tuple(alias.name.partition(".")[0] for alias in node.names)
+    return ((node.module or "").partition(".")[0],) if isinstance(node, ast.ImportFrom) else ()
+
+
 def _command_lines(subject: Subject) -> Iterator[tuple[int, str]]:
     """Yield (file line, command) for each example; a line that ends with a backslash goes on."""
     tree = subject.script.tree
@@ -530,7 +573,7 @@ def _parse_command(line: int, text: str) -> _Command | None:
         on_jobs=words[:2] == ["hf", "jobs"],
         options=tuple(words[:place]),
         script=words[place] if place < len(words) else "",
-        arguments=tuple(words[place + 1 :]),
+        words_after=tuple(words[place + 1 :]),
     )
 
 
@@ -563,6 +606,21 @@ def _foreign_script(subject: Subject, command: _Command) -> Iterator[Hit]:
             expected=expected,
             advice=f"write {expected}",
         )
+
+
+def _taken_by_hf(command: _Command) -> Iterator[Hit]:
+    """Report an argument that never reaches the script; see `forms.TAKEN_BY_HF`."""
+    if not command.on_jobs or "--" in (*command.options, *command.words_after[:1]):
+        return
+    for word in command.words_after:
+        if word.partition("=")[0] in TAKEN_BY_HF:
+            yield Hit(
+                line=command.line,
+                message=f"an example gives the script {word}, which hf takes for itself",
+                found=command.text,
+                expected=f"-- before {command.script}",
+                advice="put -- before the script",
+            )
 
 
 def _shelf_url(subject: Subject) -> str | None:
