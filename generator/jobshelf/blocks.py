@@ -231,5 +231,5 @@ def _single_imports(node: ast.stmt) -> Iterable[str]:
         yield from (
             ast.unparse(ast.ImportFrom(module=node.module, names=[alias], level=node.level)) for alias in node.names
         )
-    elif _type_checking(node):
-        yield ast.unparse(node)
+    elif isinstance(node, ast.If) and _type_checking(node):
+        yield from (f"if TYPE_CHECKING: {line}" for inner in node.body for line in _single_imports(inner))

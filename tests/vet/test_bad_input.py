@@ -90,3 +90,12 @@ def test_the_recursion_limit_is_as_it_was(tmp_path: Path) -> None:
     path.write_bytes(GOOD + b"x = " + b"-" * 3000 + b"1\n" + b"y = a" + b".b" * 3000 + b"\n")
     vet(path)
     assert sys.getrecursionlimit() == before
+
+
+def test_the_bytes_of_fenced_blocks_do_not_count_either() -> None:
+    header = '# /// script\n# requires-python = ">=3.11"\n# dependencies = []\n# ///\n'
+    filler = "x = 1  # as large as it gets\n" * 4000
+    fenced = f"# --- block: token 1 (jobshelf) ---\n{filler}# --- end block ---\n"
+    found = vet_text(header + filler, select=["UVS504"], stub=False).findings
+    assert any("KiB of its own" in one.found for one in found)
+    assert vet_text(header + fenced, select=["UVS504"], stub=False).findings == ()

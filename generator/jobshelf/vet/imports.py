@@ -135,7 +135,7 @@ def _modules(node: ast.Import | ast.ImportFrom) -> list[str]:
         return [alias.name for alias in node.names]
     if node.level or node.module is None:
         return []
-    if "." in node.module or node.module not in ("google", "azure", "ruamel", "mpl_toolkits"):
+    if node.module not in ("google", "google.cloud", "azure", "ruamel", "mpl_toolkits"):
         return [node.module]
     return [f"{node.module}.{alias.name}" for alias in node.names]
 

@@ -99,7 +99,7 @@ def not_self_contained(subject: Subject) -> Iterator[Hit]:
 
     ## What it does
     Reports relative imports, imports of a file that lies beside the script, the use of `__file__`, changes of `sys.path`,
-    and a size above 100 KiB. More than 600 lines, fenced blocks not counted, get a hint.
+    and a size above 100 KiB. More than 600 lines get a hint. Fenced blocks do not count: they are the shelf's, and known.
 
     ## Why is this bad?
     Run from a URL, the script is alone: nothing lies beside it, and on standard input (`uv run -`) `__file__` does not
@@ -177,10 +177,10 @@ def _lies_beside(path: str, module: str) -> bool:
 
 
 def _size_hits(subject: Subject) -> Iterator[Hit]:
-    size = len(subject.script.data)
+    size = len(subject.script.data) - sum(len(fence.body.encode()) for fence in subject.blocks)
     if size > _MOST_BYTES:
         shown = f"{size // 1024} KiB" if subject.script.text else f"more than {(size - 1) // 1024} KiB"
-        yield _large(f"{shown} of script", "at most 100 KiB", Severity.ERROR)
+        yield _large(f"{shown} of its own", "at most 100 KiB", Severity.ERROR)
     inside = sum(fence.last_line - fence.first_line + 1 for fence in subject.blocks)
     own = len(subject.lines) - inside
     if own > _MOST_LINES:
