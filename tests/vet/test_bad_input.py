@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from jobshelf.errors import InputError
+from jobshelf.testing import vet_text
 from jobshelf.vet import Config, Report, Target, collect, vet_targets
 
 GOOD = b'# /// script\n# requires-python = ">=3.11"\n# dependencies = []\n# ///\nprint("hello")\n'
