@@ -34,13 +34,13 @@ class Stop(Exception):
         self.fix = fix
 
     def __str__(self) -> str:
-        return f"{one_line(self.message)}. Fix: {one_line(self.fix)}"
+        return f"{one_line(self.message).rstrip('.')}. Fix: {one_line(self.fix)}"
 
 
 def one_line(text: object) -> str:
     """Return `text` on one line, control characters escaped, without the signed part of any URL."""
     joined = " ".join(re.sub(r"(https?://[^\s?]+)\?\S+", r"\1", str(text)).split())
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in joined).rstrip(".")
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in joined)
 
 
 def note(text: str) -> None:
@@ -66,7 +66,7 @@ def run_to_exit(work: Callable[[], int]) -> int:
     except MemoryError:
         return _failed(EXIT_ENVIRONMENT, "out of memory. Fix: use a machine or a Job flavor with more memory")
     except OSError as error:
-        return _failed(EXIT_ENVIRONMENT, f"{one_line(error)}. Fix: check the network, the disk and the path")
+        return _failed(EXIT_ENVIRONMENT, f"{one_line(error).rstrip('.')}. Fix: check the network, the disk and the path")
     finally:
         if in_main_thread:
             signal.signal(signal.SIGTERM, previous or signal.SIG_DFL)

@@ -80,7 +80,10 @@ def create_bucket_once(place: BucketPlace, token: str) -> None:
 
 
 def list_bucket(place: BucketPlace, token: str | None) -> dict[str, int]:
-    """Return the files at `place`: name relative to it -> size in bytes. A bucket that does not exist holds none."""
+    """Return the files at `place`: name relative to it -> size in bytes.
+
+    A bucket that does not exist, or that this token may not see, holds none.
+    """
     if place.folder is not None:
         files = (path for path in sorted(place.folder.rglob("*")) if path.is_file())
         return {path.relative_to(place.folder).as_posix(): path.stat().st_size for path in files}
@@ -95,7 +98,7 @@ def list_bucket(place: BucketPlace, token: str | None) -> dict[str, int]:
             what=f"listing {place}",
         )
     except HfHubHTTPError as error:
-        if http_status(error) != 404:
+        if http_status(error) not in {401, 403, 404}:
             raise
         return {}
     return {item.path.removeprefix(start): item.size for item in items if item.type == "file"}
@@ -184,8 +187,8 @@ def _bucket_copy(source: Path, destination: Path) -> None:
 
 
 def _bucket_not_persisted(place: BucketPlace, files: Mapping[str, Path], reason: object) -> Stop:
-    name, path = next(iter(files.items()))
-    copy = ["cp", str(path), f"{place}/{name}"] if place.folder else ["hf", "cp", str(path), f"{place}/{name}"]
-    more = f" (and likewise {len(files) - 1} more files beside it)" if len(files) > 1 else ""
-    message = f"the result is not in {place} ({one_line(reason)}); it is in {path.parent.absolute()}"
-    return Stop(EXIT_NOT_PERSISTED, message, fix=f"{shlex.join(copy)}{more}")
+    copy = ["cp"] if place.folder else ["hf", "cp"]
+    commands = [shlex.join([*copy, str(path.absolute()), f"{place}/{name}"]) for name, path in files.items()]
+    folders = ", ".join(sorted({str(path.parent.absolute()) for path in files.values()}))
+    message = f"the result is not in {place} ({one_line(reason)}); it is in {folders}"
+    return Stop(EXIT_NOT_PERSISTED, message, fix=" && ".join(commands))

@@ -122,6 +122,9 @@ def open_dataset(
     has the columns of `schema`. On a Job, JOBSHELF_VOLUME names a mounted folder to fall back on, JOBSHELF_TIMEOUT the
     Job's timeout. Stops with 4 when the target holds another request's result or somebody else's files.
     """
+    from huggingface_hub.utils import disable_progress_bars
+
+    disable_progress_bars()  # a bar for each commit would fill the Job's log
     shard = shard or Shard(index=1, count=1)
     if target.folder is not None:
         adopted = _dataset_begin_in_folder(target, held, manifest, overwrite=overwrite)
@@ -134,6 +137,8 @@ def open_dataset(
     sides = _dataset_sides(repo, adopted)
     # Writers of one repository share its commits; where there are too many, only the one that collects commits.
     desk = sides[-1] if shard.count > DATASET_BUCKET_SHARDS else repo
+    if desk is not repo:
+        sides[-1].prepare()
     return DatasetRun(adopted, schema, shard, home=repo, desk=desk, sides=sides, commit_every=commit_every)
 
 
@@ -156,10 +161,11 @@ class DatasetRun:
         self._schema, self._shard = schema, shard
         self._home, self._desk, self._sides = home, desk, sides
         self._commit_every = commit_every
-        self._stats = f"{DATASET_STATS}/{shard.rank:05d}.json"
+        self._stats = _dataset_stats_name(shard)
         self._receipts: dict[int, PartReceipt] = {}
         self._pending: dict[str, Path] = {}
         self._commits: deque[float] = deque()
+        self._markers: set[bytes] = set()
         self._keep_spool = False
         self._lock, self._committing = threading.Lock(), threading.Lock()
         self._closing = threading.Event()
@@ -213,10 +219,12 @@ class DatasetRun:
             self.add(Part(index=0, start=0, stop=0), [])
         total = max(total, 1)
         self._stop_committer()
-        marker = self._spool / "marker"
-        marker.write_bytes(shard_marker(self._shard, parts_in_all=total))
-        with self._lock:
-            self._pending[self._shard.marker] = marker
+        marker = shard_marker(self._shard, parts_in_all=total)
+        if marker not in self._markers:
+            path = self._spool / "marker"
+            path.write_bytes(marker)
+            with self._lock:
+                self._pending[self._shard.marker] = path
         self._commit_or_rescue(patient=True)
         try:
             return self._complete(total, make_card)
@@ -233,6 +241,8 @@ class DatasetRun:
         for store in (self._home, *self._sides):
             listed = store.listing()
             known = _dataset_receipts(store, [self._stats] if self._stats in listed else [], self._spool)
+            markers = [self._shard.marker] if self._shard.marker in listed else []
+            self._markers.update(_dataset_read(store, markers, self._spool).values())
             there = _dataset_parts(self.manifest, listed)
             whole = {index for index, path in there.items() if index not in known or listed[path].fits(known[index])}
             self._receipts.update({index: known[index] for index in whole & known.keys()})
@@ -271,10 +281,13 @@ class DatasetRun:
                     file.unlink()
 
     def _with_stats(self, batch: Mapping[str, Path], receipts: Mapping[int, PartReceipt]) -> dict[str, Path]:
+        return {**batch, self._stats: self._stats_file(receipts)}
+
+    def _stats_file(self, receipts: Mapping[int, PartReceipt]) -> Path:
         path = self._spool / "stats.json"
         content = {str(index): asdict(receipt) for index, receipt in sorted(receipts.items())}
         path.write_text(json.dumps({"parts": content}, sort_keys=True) + "\n", encoding="utf-8")
-        return {**batch, self._stats: path}
+        return path
 
     def _title(self, batch: Mapping[str, Path]) -> str:
         indexes = _dataset_parts(self.manifest, batch)
@@ -315,6 +328,7 @@ class DatasetRun:
             if side.role not in roles or side is self._desk:
                 continue
             try:
+                side.prepare()
                 side.put({**self._with_stats(batch, receipts), **self._manifest_file()}, self._title(batch))
             except _DATASET_FAILURES as error:
                 note(f"{side} does not take the parts either ({_dataset_reason(error)})")
@@ -410,9 +424,10 @@ class DatasetRun:
                     places[index].fetch({name: self._spool / name})
                     yield name, self._spool / name
 
+        whole = Shard(index=1, count=1)  # the same files whoever collects: two at once make one commit
         marker = self._spool / "marker"
-        marker.write_bytes(shard_marker(self._shard, parts_in_all=total))
-        small = self._with_stats({self._shard.marker: marker}, receipts)
+        marker.write_bytes(shard_marker(whole, parts_in_all=total))
+        small = {whole.marker: marker, _dataset_stats_name(whole): self._stats_file(receipts)}
         home.put_one_by_one(fetched(), small, f"{self.manifest.script}: {total} parts collected")
 
 
@@ -512,9 +527,12 @@ class _DatasetPlace:
             name: _DatasetEntry(size=size, sha256=None) for name, size in list_bucket(self.place, self.token).items()
         }
 
-    def put(self, files: Mapping[str, Path], title: str) -> None:
-        if self.place.folder is None:
+    def prepare(self) -> None:
+        """Create the bucket where there is none."""
+        if self.place.bucket_id is not None:
             create_bucket_once(self.place, str(self.token))
+
+    def put(self, files: Mapping[str, Path], title: str) -> None:
         put_in_bucket(self.place, files, self.token)
         there = list_bucket(self.place, self.token)
         wrong = [name for name, path in files.items() if there.get(name) != path.stat().st_size]
@@ -574,10 +592,12 @@ def _dataset_begin_in_folder(target: Target, held: Held, ours: RunManifest, *, o
         path.write_bytes(adopted.to_bytes())
         if there is None and not (folder / PARTS_MANIFEST).exists():
             try:
-                (folder / PARTS_MANIFEST).hardlink_to(path)  # fails where a sibling shard was first
-            except FileExistsError:
+                (folder / PARTS_MANIFEST).hardlink_to(path)
+            except FileExistsError:  # a sibling shard was first
                 again = look_at(target, token=None, private=False, public=True)
                 return _dataset_adopted(target, again, ours, home, overwrite=overwrite)[1]
+            except OSError:  # a mounted bucket has no links
+                path.replace(folder / PARTS_MANIFEST)
         else:
             path.replace(folder / PARTS_MANIFEST)
     return adopted
@@ -664,6 +684,10 @@ def _dataset_commit_on(repo: _DatasetRepo, held: Held, operations: list[Any], ti
             raise
         return False
     return True
+
+
+def _dataset_stats_name(shard: Shard) -> str:
+    return f"{DATASET_STATS}/{shard.rank:05d}.json"
 
 
 def _dataset_parts(manifest: RunManifest, names: Iterable[str]) -> dict[int, str]:

@@ -43,7 +43,7 @@ class S3Place:
 def parse_s3(given: str) -> S3Place:
     """Return the place that s3://bucket/folder names; stop with 2 for anything else."""
     match = _S3_URI.fullmatch(given)
-    if match is None or "//" in (match[2] or ""):
+    if match is None or "//" in f"/{match[2] or ''}":
         raise Stop(EXIT_USAGE, f"{given!r} is no place in S3", fix="write s3://bucket/folder")
     return S3Place(bucket=match[1], prefix=match[2] or "")
 

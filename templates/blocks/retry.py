@@ -44,7 +44,7 @@ def transient(error: BaseException) -> str | None:
     for link in _chain(error):
         status = http_status(link)
         if status is not None:
-            return f"the Hub answered {status}" if status in RETRY_STATUSES else None
+            return f"the server answered {status}" if status in RETRY_STATUSES else None
         if _is_connection_failure(link):
             return one_line(link) or type(link).__name__
     return None

@@ -6,7 +6,7 @@
         proxy.fail("lost", path="/commit/", method="POST")   # done by the server, but the answer never arrives
 
 Actions: "reset" closes the connection before the server sees the request, "lost" after it has done it, a number is
-answered instead of it. `proxy.call(action, ...)` runs a function before or after the server does it.
+answered instead of it, a function is called before it.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ class Flaky:
         self.url = ""
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self._plans: list[Plan] = []
+        self._answers: list[tuple[re.Pattern[str], bytes]] = []
         self._lock = threading.Lock()
 
     def fail(
@@ -66,10 +67,16 @@ class Flaky:
         headers: dict[str, str] | None = None,
     ) -> None:
         """Plan `action` for the matching requests; a function runs before the request is handed on."""
-        plan = Plan(
-            action=action, method=method, path=re.compile(path), nth=nth, times=times, headers=dict(headers or {})
-        )
+        pattern = re.compile(path)
+        plan = Plan(action=action, method=method, path=pattern, nth=nth, times=times, headers=dict(headers or {}))
         self._plans.append(plan)
+
+    def answer(self, content: bytes, *, path: str) -> None:
+        """Answer every matching request that nothing else is planned for with this JSON instead of handing it on."""
+        self._answers.append((re.compile(path), content))
+
+    def answer_for(self, path: str) -> bytes | None:
+        return next((content for pattern, content in self._answers if pattern.search(path)), None)
 
     def plan_for(self, method: str, path: str, headers: dict[str, str]) -> Plan | None:
         with self._lock:
@@ -80,6 +87,7 @@ class Flaky:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else each answer waits 40 ms for an acknowledgement
     server: _Server
 
     def log_message(self, format: str, *args: object) -> None:
@@ -98,7 +106,10 @@ class _Handler(BaseHTTPRequestHandler):
         if action == "reset":
             self._drop()
         elif isinstance(action, int):
-            self._answer(action, {**plan.headers, "Content-Type": "text/plain"}, b"planned")
+            content = b"" if action < 300 else b"planned"
+            self._answer(action, {**plan.headers, "Content-Type": "text/plain"}, content)
+        elif (content := self.server.flaky.answer_for(self.path)) is not None:
+            self._answer(200, {"Content-Type": "application/json"}, content)
         else:
             if callable(action):
                 action()

@@ -17,10 +17,10 @@ exits = blocks.load("exits")
 
 def test_stop_is_one_line_with_its_fix(capsys: pytest.CaptureFixture[str]) -> None:
     def work() -> int:
-        raise exits.Stop(4, "two\nlines of \x1b[2J", fix="type this.")
+        raise exits.Stop(4, "two\nlines of \x1b[2J.", fix="hf upload a/b ./out .")
 
     assert exits.run_to_exit(work) == 4
-    assert capsys.readouterr().err == "error: two lines of \\x1b[2J. Fix: type this\n"
+    assert capsys.readouterr().err == "error: two lines of \\x1b[2J. Fix: hf upload a/b ./out .\n"
 
 
 def test_signed_urls_lose_their_signature() -> None:

@@ -32,13 +32,16 @@ Child = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture
-def child(hub_environment: dict[str, str], tmp_path: Path) -> Child:
-    """`child(REPO, "--rows", "10")`: start the script; `.env` of the user may be changed by keyword."""
+def child(hub_environment: dict[str, str], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Child:
+    """`child(REPO, "--rows", "10")`: start the script; the user's environment may be changed by keyword."""
+    # what many short processes import is compiled once
+    cache = str(tmp_path_factory.getbasetemp() / "pycache")
+    environment = hub_environment | {"PYTHONPYCACHEPREFIX": cache, "PYTHONDONTWRITEBYTECODE": ""}
 
     def start(*words: str, **env: str) -> subprocess.Popen[str]:
         argv = [sys.executable, str(CHILD), *words]
         return subprocess.Popen(
-            argv, env=hub_environment | env, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            argv, env=environment | env, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
 
     return start
@@ -141,10 +144,10 @@ def test_second_run_writes_nothing(inside: Callable[..., int], hub: Hub, client:
     hub.clear_journal()
     assert inside(REPO) == 0
     assert commits(client) == before
-    assert not [request for request in hub.journal() if request.method == "POST" and "/commit/" in request.path]
+    assert {request.method for request in hub.journal()} <= {"GET", "HEAD"}
 
 
-@pytest.mark.parametrize("parts", [1, 3, 4])
+@pytest.mark.parametrize("parts", [1, 4])
 def test_killed_after_a_part(child: Child, client: HfApi, tmp_path: Path, parts: int) -> None:
     ended(child(REPO, "--die-after", str(parts)), -signal.SIGKILL)
     assert f"finished {list(range(parts))}" in ended(child(REPO))
@@ -152,11 +155,11 @@ def test_killed_after_a_part(child: Child, client: HfApi, tmp_path: Path, parts:
     assert files(client) == WHOLE
 
 
-@pytest.mark.parametrize("commit", [1, 2, 4, 6, 7])
+@pytest.mark.parametrize("commit", [1, 3, 6, 7])
 def test_killed_while_the_hub_commits(child: Child, hub: Hub, client: HfApi, tmp_path: Path, commit: int) -> None:
     with flaky(hub.endpoint) as proxy:
-        proxy.fail(lambda: process.kill(), path="/commit/", method="POST", nth=commit)
         process = child(REPO, HF_ENDPOINT=proxy.url)
+        proxy.fail(process.kill, path="/commit/", method="POST", nth=commit)
         ended(process, -signal.SIGKILL)
     ended(child(REPO))
     assert of_hub(client, tmp_path / "got") == expected()
@@ -178,10 +181,11 @@ def test_every_write_fails_once(
 ) -> None:
     with flaky(hub.endpoint) as proxy:
         for nth in range(1, 21, 2):
-            proxy.fail(fault, path="/commit/", method="POST", nth=nth, headers=headers)
+            pause = headers if nth == 1 else dict.fromkeys(headers, "0")
+            proxy.fail(fault, path="/commit/", method="POST", nth=nth, headers=pause)
         if fault not in {409, 412}:
-            proxy.fail(fault, path="/preupload/", method="POST", nth=2, headers=headers)
-            proxy.fail(fault, path="/repos/create", method="POST", headers=headers)
+            proxy.fail(fault, path="/preupload/", method="POST", nth=2, headers=dict.fromkeys(headers, "0"))
+            proxy.fail(fault, path="/repos/create", method="POST", headers=dict.fromkeys(headers, "0"))
         use_endpoint(proxy.url, monkeypatch)
         began = time.monotonic()
         assert inside(REPO, "--rows", "4", "--size", "2") == 0
@@ -441,6 +445,15 @@ def test_folder_output(inside: Callable[..., int], tmp_path: Path, hub: Hub) -> 
     assert inside("./out", "--power", "3") == 4
     assert inside("./out", "--power", "3", "--rows", "3", "--overwrite") == 0
     assert [row["square"] for row in rows(tmp_path / "out")] == [0, 1, 8]
+
+
+def test_folder_without_links(inside: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError("a mounted bucket has no links")
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert inside("./out") == 0
+    assert rows(tmp_path / "out") == expected()
 
 
 def test_folder_output_of_shards_killed_at_once(child: Child, tmp_path: Path) -> None:

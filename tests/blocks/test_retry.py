@@ -50,7 +50,7 @@ def test_at_most_five_attempts_then_exit_5(pauses: list[float]) -> None:
     with pytest.raises(exits.Stop) as stop:
         retry.retry(failing(5, answer(500)), what="reading x")
     assert stop.value.code == 5
-    assert "reading x: the Hub answered 500" in stop.value.message
+    assert "reading x: the server answered 500" in stop.value.message
 
 
 @pytest.mark.parametrize("error", [answer(404), answer(401), answer(412), ValueError("no"), FileNotFoundError("x")])

@@ -327,7 +327,7 @@ def test_server_errors_are_tried_again(script: Script, publish: Publish, anonymo
     hub.fail(method="GET", path=r"/resolve/", status=429, times=1, headers={"Retry-After": "1"})
     done = script(NAME, "alice/d", "--json", env=anonymous)
     assert json.loads(done.stdout)["rows"] == 30
-    assert "the Hub answered 503" in done.stderr
+    assert "the server answered 503" in done.stderr
     assert "trying again in 1 s" in done.stderr
 
 
