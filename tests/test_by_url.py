@@ -37,6 +37,11 @@ def shelf_on_hub(tmp_path_factory):
         done = publish(find_shelf(ROOT), client, release=True)
         put(client, "alice/finepdfs", {f"data/eng_Latn/train/{n:03d}.parquet": part for n, part in enumerate(parts())})
         yield hub, client, done
+        # What all runs above left behind: outputs are looked at where they are read, here is the rest.
+        assert TOKEN not in repr(hub.journal())
+    kept = [path for path in (root / "hub").rglob("*") if path.is_file()]
+    assert any(path.suffix == ".sqlite3" for path in kept)
+    assert [path for path in kept if TOKEN.encode() in path.read_bytes()] == []
 
 
 def parts() -> list[bytes]:
