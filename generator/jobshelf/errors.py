@@ -16,7 +16,7 @@ A message is one line: what was found, where, what was expected. `fix` is what t
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class JobshelfError(Exception):
@@ -31,6 +31,10 @@ class JobshelfError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}. Fix: {self.fix}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Without this an error raised in a worker process cannot be put together again, and breaks the pool.
+        return _restore, (type(self), vars(self))
 
 
 class UsageError(JobshelfError):
@@ -70,3 +74,9 @@ class NotPersisted(JobshelfError):
     """The result was planned or computed, but it is not (or not provably) where it was meant to be."""
 
     exit_code = 6
+
+
+def _restore(kind: type[JobshelfError], state: dict[str, Any]) -> JobshelfError:
+    error = kind.__new__(kind, state["message"])
+    vars(error).update(state)
+    return error

@@ -19,6 +19,7 @@ from jobshelf.errors import InputError, ScriptError
 
 OPENING = "# /// script"
 CLOSING = "# ///"
+TOO_DEEP = "code nested too deeply to be parsed"
 _TOML_POSITION = re.compile(r" \(at (?:line (?P<line>\d+), column \d+|end of document)\)$")
 
 
@@ -99,6 +100,11 @@ class Script:
     def summary(self) -> str:
         """The docstring's first line."""
         return self.docstring.partition("\n")[0]
+
+    @property
+    def too_deep(self) -> bool:
+        """Whether the code is nested so deeply that parsers run out of stack; no other tool should be given it either."""
+        return any(problem.found == TOO_DEEP for problem in self.problems)
 
     def require(self) -> Header:
         """Return the header of a sound script; raise ScriptError with the first problem of an unsound one."""
@@ -206,7 +212,9 @@ def _wrong_types(header: Header) -> list[Problem]:
 def _parse_tree(text: str) -> tuple[ast.Module | None, tuple[Problem, ...]]:
     try:
         return ast.parse(text.removeprefix("\ufeff")), ()
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+    except (RecursionError, MemoryError):
+        return None, (_header_problem(1, TOO_DEEP, "code that a person could read", "split the nested expression"),)
+    except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None) or 1
         reason = getattr(error, "msg", None) or str(error)
         return None, (_header_problem(line, f"a syntax error ({reason})", "Python", "mend that line"),)

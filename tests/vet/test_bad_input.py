@@ -100,3 +100,16 @@ def test_the_bytes_of_fenced_blocks_do_not_count_either() -> None:
     found = vet_text(header + filler, select=["UVS504"], stub=False).findings
     assert any("KiB of its own" in one.found for one in found)
     assert vet_text(header + fenced, select=["UVS504"], stub=False).findings == ()
+
+
+@pytest.mark.parametrize("depth", [900, 5000])
+@pytest.mark.parametrize("code", ["x = a" + "{link}", "x = " + "{term}f()"], ids=["chain", "sum"])
+def test_code_nested_without_measure_is_found_and_stops_nothing(code: str, depth: int, tmp_path: Path) -> None:
+    header = '# /// script\n# requires-python = ">=3.11"\n# dependencies = []\n# ///\n'
+    (tmp_path / "deep.py").write_text(header + code.format(link=".b()" * depth, term="f() + " * depth) + "\n")
+    for number in range(3):
+        (tmp_path / f"plain{number}.py").write_text(header + "import eval_me\n")
+    report = vet_targets(collect([str(tmp_path)]), Config())
+    about = {Path(one.path).name for one in (*report.findings, *report.inconclusive)}
+    assert about >= {"deep.py", "plain0.py", "plain1.py", "plain2.py"}
+    assert report.exit_code == 1

@@ -109,8 +109,8 @@ def _vet_parsed(scripts: Sequence[Script], config: Config) -> Results:
     rules = all_rules()
     chosen = [config.chosen(rules.values(), script.path) for script in scripts]
     wanted = {code for group in chosen for made in group for code in _ruff_codes(made, rules)}
-    small = [script for script in scripts if len(script.data) <= MAX_BYTES]
-    ruff = diagnose(small, wanted) if wanted else {}
+    readable = [script for script in scripts if len(script.data) <= MAX_BYTES and not script.too_deep]
+    ruff = diagnose(readable, wanted) if wanted else {}
     findings: list[Finding] = []
     undecided: list[Undecided] = []
     for script, group in zip(scripts, chosen, strict=True):
@@ -209,8 +209,14 @@ class Answers:
 
     def _ask(self, made: Rule) -> list[Hit | Inconclusive]:
         if made.code not in self._given:
-            self._given[made.code] = list(made.check(self._subject)) if self._applies(made) else []
+            self._given[made.code] = self._checked(made) if self._applies(made) else []
         return self._given[made.code]
+
+    def _checked(self, made: Rule) -> list[Hit | Inconclusive]:
+        try:
+            return list(made.check(self._subject))
+        except RecursionError:
+            return [Inconclusive(reason="the code is nested too deeply for this rule to read")]
 
     def _applies(self, made: Rule) -> bool:
         if made.catalogue and not self._subject.candidate:
