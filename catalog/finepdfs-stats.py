@@ -29,7 +29,7 @@
 # license = "Apache-2.0"
 # aliases = ["finepdfs_stats"]
 # status = "stable"
-# rehearse = ["{input}", "{output}"]
+# rehearse = ["{input:finepdfs}", "{output}"]
 # ///
 """Count documents and tokens and average the edu score of FinePDFs by crawl dump and by year.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from jobshelf import cli
+from jobshelf import cli, scaffold
 from jobshelf.vet import report
 from support import READ_TOKEN, ROOT, TOKEN
 
@@ -65,6 +65,26 @@ def test_usage_errors_are_one_line(jobshelf, words):
 
 def test_the_formats_offered_are_those_that_can_be_printed():
     assert cli.FORMATS == report.FORMATS
+
+
+def test_the_questions_are_those_of_the_templates():
+    assert tuple(cli.QUESTIONS) == tuple(scaffold.QUESTIONS)
+
+
+def test_new_makes_a_script_and_refuses_a_bad_answer(jobshelf, tmp_path):
+    done = jobshelf("new", "--name", "count-rows", "--kind", "utility", "--persistence", "none", cwd=tmp_path)
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "count-rows.py"), done.stderr
+    assert (tmp_path / "count-rows.py").read_text().startswith("# SPDX-License-Identifier: Apache-2.0\n")
+    fails(jobshelf("new", "--name", "Count Rows", cwd=tmp_path), 2)
+    fails(jobshelf("new", "--name", "count-rows", cwd=tmp_path), 2)
+
+
+def test_blocks_says_what_each_promises(jobshelf):
+    lines = jobshelf("blocks").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == sorted(path.stem for path in (ROOT / "templates/blocks").glob("*.py"))
+    assert (
+        next(line for line in lines if line.startswith("token ")).split(None, 2)[2].startswith("The Hub token: found")
+    )
 
 
 def test_vet_reports_and_fixes(jobshelf, tmp_path):

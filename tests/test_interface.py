@@ -440,7 +440,7 @@ def surroundings(tmp_path: Path) -> Iterator[dict[str, object]]:
     assert canary.read_text() == "still here"
     assert canary.stat().st_mode & 0o777 != 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["canary"]
-    assert _processes(_folder()) <= processes
+    _until_gone(processes, _folder())
     new = set(Path(tempfile.gettempdir()).iterdir()) - listed
     assert not [path for path in new if "jobshelf-stub" in path.name]
     assert list(_folder().iterdir()) == []
@@ -517,9 +517,12 @@ def _processes(folder: Path | None = None) -> set[int]:
     return found
 
 
-def _until_gone(before: set[int]) -> None:
+def _until_gone(before: set[int], folder: Path | None = None) -> None:
     """Wait until no process but those of `before` is left; a process whose stdin has ended needs a moment to go."""
-    for number in _processes() - before:
-        handle = os.pidfd_open(number)
+    for number in _processes(folder) - before:
+        try:
+            handle = os.pidfd_open(number)
+        except ProcessLookupError:
+            continue
         assert select.select([handle], [], [], 10)[0], f"process {number} is still there"
         os.close(handle)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,16 +18,31 @@ if TYPE_CHECKING:
 
     from jobshelf.index import Entry
     from jobshelf.jobs import Target
+    from jobshelf.rehearse import Verdict
     from jobshelf.vet import Report
 
 Command = Callable[[argparse.Namespace], int]
 INTERRUPTED = 130
+QUESTIONS = {
+    "name": "file name, and so the URL",
+    "title": "what the page and the documentation call it",
+    "kind": "dataset, inference, training, artifact or utility",
+    "persistence": "none, hub-dataset, hub-model, hub-file, bucket, s3, gcs or http",
+    "token": "none, read or write",
+    "flavor": "hardware of the Job",
+    "timeout": "of the Job, such as 90m",
+    "trigger": "none, schedule or webhook",
+    "extras": "test, ci, or both with a comma",
+    "base": "address of the folder that it is published in",
+}
 FORMATS = ("text", "json", "github", "sarif", "markdown")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, or that of the error (see `jobshelf.errors`)."""
     words = list(sys.argv[1:] if argv is None else argv)
+    # Both ways to be stopped leave through the same doors, so that no process or folder of ours stays behind.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         arguments = _parse(words)
         return arguments.command(arguments)
@@ -47,6 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         print(f"jobshelf: {fault}", file=sys.stderr)
         return fault.exit_code
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -72,6 +90,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_Parser)
     _add_browsing(verbs)
+    _add_making(verbs)
     _add_checking(verbs)
     _add_starting(verbs)
     _add_keeping(verbs)
@@ -116,6 +135,16 @@ def _add_browsing(verbs: argparse._SubParsersAction[_Parser]) -> None:
     search.add_argument("words", metavar="WORD", nargs="+", help="part of a name, tag or description")
 
 
+def _add_making(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    new = _verb(verbs, "new", _new, "make a script from the templates")
+    new.add_argument("folder", metavar="DST", nargs="?", type=Path, default=Path(), help="where to put it (.)")
+    new.add_argument("--catalog", action="store_true", help="put it on this shelf, with its test and its index entry")
+    new.add_argument("--defaults", action="store_true", help="ask nothing: the defaults for what is not given here")
+    for question, help_ in QUESTIONS.items():
+        new.add_argument(f"--{question}", metavar=question.upper(), help=help_)
+    _verb(verbs, "blocks", _blocks, "list the blocks that scripts embed, and what each promises")
+
+
 def _add_checking(verbs: argparse._SubParsersAction[_Parser]) -> None:
     vet = _verb(verbs, "vet", _vet, "hold UV scripts against the rules")
     vet.add_argument("targets", metavar="PATH|URL", nargs="*", default=["."], help="scripts, folders, addresses (.)")
@@ -138,6 +167,19 @@ def _add_checking(verbs: argparse._SubParsersAction[_Parser]) -> None:
     explain.add_argument("code", metavar="CODE", help="UVS202, or a rule's name")
     rules = _verb(verbs, "rules", _rules, "list the rules")
     rules.add_argument("--json", action="store_true", help="with their documentation, for programs")
+
+    rehearse = _verb(
+        verbs,
+        "rehearse",
+        _rehearse,
+        "run scripts for real on embedded Hubs: bad input, kills, faults, leaks",
+        script_arguments=True,
+    )
+    rehearse.add_argument("targets", metavar="PATH|URL|NAME", nargs="+", help="scripts")
+    rehearse.add_argument("--record", action="store_true", help="write what was shown to catalog/records/")
+    rehearse.add_argument("--step", metavar="NAME", action="append", help="only this step (may be repeated)")
+    rehearse.add_argument("--keep", action="store_true", help="keep the folders of the runs, and say where they are")
+    rehearse.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
 
 
 def _add_starting(verbs: argparse._SubParsersAction[_Parser]) -> None:
@@ -223,6 +265,31 @@ def _show(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _new(arguments: argparse.Namespace) -> int:
+    from jobshelf.scaffold import new, new_in_catalog
+
+    given = {name: value for name in QUESTIONS if (value := getattr(arguments, name)) is not None}
+    if "extras" in given:
+        given["extras"] = [word for word in given["extras"].split(",") if word]
+    ask = sys.stdin.isatty() and not arguments.defaults
+    if arguments.catalog:
+        made = new_in_catalog(given, ask=ask)
+        print("\n".join(["index.json", *map(str, made.files)]))
+        return 0
+    made = new(arguments.folder, given, ask=ask, quiet=not sys.stderr.isatty())
+    print("\n".join(str(made.folder / file) for file in made.files))
+    return 0
+
+
+def _blocks(_: argparse.Namespace) -> int:
+    from jobshelf.blocks import list_blocks
+
+    for name, block in list_blocks().items():
+        promise = " ".join(block.promise.partition("\n\n")[0].split())
+        print(f"{name:<16} {block.version}  {promise}")
+    return 0
+
+
 def _vet(arguments: argparse.Namespace) -> int:
     from jobshelf.vet import Profile, collect, load_config, vet_targets
     from jobshelf.vet.fixes import mend, write
@@ -270,6 +337,36 @@ def _rules(arguments: argparse.Namespace) -> int:
 
     print(rules_json() if arguments.json else rules_text(), end="")
     return 0
+
+
+def _rehearse(arguments: argparse.Namespace) -> int:
+    from datetime import UTC, datetime
+
+    from jobshelf.rehearse import make_record, rehearse, summary, to_json, verdict_text, write_record
+    from jobshelf.shelf import find_shelf
+
+    def show(verdict: Verdict) -> None:
+        print(verdict_text(verdict, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ), flush=True)
+
+    shown = []
+    for target in arguments.targets:
+        if not arguments.json:
+            print(target)
+        done = rehearse(
+            target,
+            arguments=arguments.script_arguments or None,
+            steps=arguments.step,
+            keep=arguments.keep,
+            watch=None if arguments.json else show,
+        )
+        shown.append(done)
+        if not arguments.json:
+            print(summary(done))
+        if arguments.record:
+            write_record(make_record(done, day=datetime.now(UTC).date()), find_shelf())
+    if arguments.json:
+        print(to_json(shown), end="")
+    return 0 if all(done.passed for done in shown) else 1
 
 
 def _command(arguments: argparse.Namespace) -> int:

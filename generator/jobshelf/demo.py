@@ -14,10 +14,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 from jobshelf.errors import EnvironmentFault, NotPersisted
 from jobshelf.forms import script_url
@@ -50,7 +49,7 @@ def demo(*, keep: bool = False) -> None:
     """
     shelf = find_shelf()
     began = time.monotonic()
-    with _terminated_as_interrupt(), tempfile.TemporaryDirectory(prefix="jobshelf-demo-") as name:
+    with tempfile.TemporaryDirectory(prefix="jobshelf-demo-") as name:
         folder = Path(name)
         _require_space(folder)
         token = make_token(folder / "token")
@@ -164,17 +163,3 @@ def _show_result(hub: Hub, token: str) -> None:
         raise NotPersisted(f"{repo} holds {', '.join(files)}, not the statistics", fix="jobshelf demo --keep, and look")
     print(f"Read back {hub.endpoint}/datasets/{repo}\n      {', '.join(files)}")
     print("\n".join(f"      {line}" for line in table[0].splitlines()[:12]))
-
-
-@contextlib.contextmanager
-def _terminated_as_interrupt() -> Iterator[None]:
-    """Treat SIGTERM as Ctrl-C while the demo runs, so that both leave through the same doors."""
-
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -32,7 +32,7 @@ _CLOSING_SECONDS = 1.0
 _LIMITS = {"processor": 2, "wall": 6.0, "memory": 1 << 29, "file": 1 << 22, "output": 1 << 20}
 _FILE_NAME = re.compile(r"[\w.-]{1,100}\.py", re.ASCII)
 _PLAUSIBLE = {"int": "1", "float": "1", "path": "./out"}
-_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_PLACEHOLDER = re.compile(r"\{(\w+)(?::[^{}]+)?\}")
 _PLAUSIBLE_TEXT = "user/name"
 
 

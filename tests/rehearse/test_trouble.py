@@ -1,0 +1,96 @@
+"""Where runs are killed and requests fail: the same places every time, and the ones that hurt."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobshelf.hub import Request
+from jobshelf.rehearse.recovery import told_commands
+from jobshelf.rehearse.trouble import kill_points, spread, troubles
+
+REPO = "/api/datasets/u/o"
+ASKED = [
+    ("GET", "/api/whoami-v2"),
+    ("POST", "/api/repos/create"),
+    ("POST", f"{REPO}/paths-info/main"),
+    ("POST", f"{REPO}/preupload/main"),
+    ("GET", f"{REPO}/xet-write-token/main"),
+    ("POST", "/api/validate-yaml"),
+    ("POST", f"{REPO}/commit/main"),
+    ("GET", f"{REPO}/tree/main"),
+    ("POST", f"{REPO}/commit/main"),
+]
+
+
+def request(method: str, path: str) -> Request:
+    return Request(
+        method=method,
+        path=path,
+        host="",
+        status=200,
+        bytes_in=0,
+        bytes_out=0,
+        user=None,
+        client="",
+        outcome=200,
+        fault=None,
+    )
+
+
+JOURNAL = [request(*asked) for asked in ASKED]
+
+
+def test_every_write_meets_every_trouble() -> None:
+    planned = [str(trouble) for trouble in troubles(JOURNAL)]
+    assert [text for text in planned if "repos/create" in text] == [
+        f"{name} at POST /api/repos/create (1)" for name in ("500", "429", "reset", "lost answer")
+    ]
+    for nth in (1, 2):
+        names = [trouble.name for trouble in troubles(JOURNAL) if "/commit/" in trouble.path and trouble.nth == nth]
+        assert names[:5] == ["500", "429", "reset", "lost answer", "412"]
+    assert planned[-1] == f"refused for good at POST {REPO}/commit/main (2)"
+    assert not [text for text in planned if "paths-info" in text or "validate-yaml" in text or "whoami" in text]
+    assert len([text for text in planned if "xet-write-token" in text]) == 3
+
+
+def test_fewer_troubles_are_spread_and_keep_the_last() -> None:
+    every = troubles(JOURNAL)
+    some = troubles(JOURNAL, 3)
+    assert (some[0], some[-1], len(some)) == (every[0], every[-1], 3)
+    assert troubles(JOURNAL, 1) == [every[-1]]
+    assert troubles([]) == []
+
+
+def test_kills_come_before_requests_and_after_writes() -> None:
+    points = kill_points(JOURNAL, 10)
+    assert [str(point) for point in points if point.moment == "after"] == [
+        "after request 2",
+        "after request 7",
+        "after request 9",
+    ]
+    assert [point.number for point in points if point.moment == "before"] == [1, 2, 4, 5, 6, 8, 9]
+    assert points == kill_points(JOURNAL, 10)
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"), [(0, []), (1, [9]), (2, [0, 9]), (4, [0, 3, 6, 9]), (20, list(range(10)))]
+)
+def test_spread(count: int, expected: list[int]) -> None:
+    assert spread(range(10), count) == expected
+
+
+@pytest.mark.parametrize(
+    ("stderr", "commands"),
+    [
+        ("note: x\nerror: no. Fix: hf upload u/o '/a b' .\n", [["hf", "upload", "u/o", "/a b", "."]]),
+        (
+            "error: no. Fix: hf buckets sync a b && hf upload c d\n",
+            [["hf", "buckets", "sync", "a", "b"], ["hf", "upload", "c", "d"]],
+        ),
+        ("error: nothing to type\n", []),
+        ("error: Fix: hf upload a b\nTraceback\n", []),
+        ("", []),
+    ],
+)
+def test_the_commands_of_the_last_line(stderr: str, commands: list[list[str]]) -> None:
+    assert told_commands(stderr) == commands
