@@ -34,5 +34,5 @@ def make_token(file: Path) -> str:
 
 def announce(hub: Hub, token_file: Path) -> None:
     """Print how another terminal uses the Hub."""
-    print(f"The Hub is up at {hub.endpoint} until Ctrl-C. From another terminal:")
+    print(f"The Hub is up at {hub.endpoint} until Ctrl-C (that address shows what it holds). From another terminal:")
     print(f'  export HF_ENDPOINT={hub.endpoint} HF_TOKEN="$(cat {token_file})"', flush=True)

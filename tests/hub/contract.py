@@ -8,12 +8,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from jobshelf.hub import Account
+from jobshelf.hub import Account, Scope
 
 ADA = Account(name="ada", token="token-of-ada", orgs=("acme",))
 READER = Account(name="ada", token="token-of-ada-to-read", role="read", orgs=("acme",))
 BOB = Account(name="bob", token="token-of-bob")
-ACCOUNTS = (ADA, READER, BOB)
+FINE = Account(
+    name="ada",
+    token="token-of-ada-for-one-dataset",
+    role="fineGrained",
+    orgs=("acme",),
+    scopes=(Scope(entity="dataset/ada/one", permissions=("repo.content.read", "repo.write")),),
+)
+ACCOUNTS = (ADA, READER, BOB, FINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

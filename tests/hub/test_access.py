@@ -148,7 +148,6 @@ def test_visibility_can_change(ada: HfApi, anonymous: HfApi):
         ("POST", "/api/datasets/ada/public/tag/main"),
         ("DELETE", "/api/datasets/ada/public/tag/v1"),
         ("GET", "/api/datasets/ada/public/xet-write-token/main"),
-        ("POST", "/datasets/ada/public.git/info/lfs/objects/batch"),
         ("POST", "/api/jobs/ada"),
         ("POST", "/api/buckets/ada/other"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Barrier
 
 import pytest
@@ -179,9 +180,7 @@ def test_a_malformed_commit_says_what_is_wrong(ask: Ask, body: bytes, message: s
     assert message in answer.headers["x-error-message"]
 
 
-def test_what_is_not_implemented_is_501(ada: HfApi, ask: Ask):
-    with pytest.raises(HfHubHTTPError, match="does not implement pull requests"):
-        ada.create_commit(**DATA, operations=[CommitOperationAdd("a", b"1")], commit_message="pr", create_pr=True)
+def test_what_is_not_implemented_is_501(ask: Ask, ada: HfApi):
     answer = ask(
         "POST", COMMIT, token=ADA.token, body=commit_of({}) + ndjson({"key": "rename", "value": {"path": "a"}})
     )
@@ -191,3 +190,33 @@ def test_what_is_not_implemented_is_501(ada: HfApi, ask: Ask):
 def test_a_malformed_request_raises_the_clients_error(ada: HfApi):
     with pytest.raises(BadRequestError, match="Invalid reference"):
         ada.create_branch(**DATA, branch="refs/pr/5")
+
+
+def test_a_gitignore_in_the_repo_or_the_upload_leaves_files_out(ada: HfApi, tmp_path: Path):
+    for name in ("keep.txt", "drop.log", "build/x.txt", ".gitignore"):
+        file = tmp_path / "folder" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("*.log\nbuild/\n" if name == ".gitignore" else name)
+    ada.upload_folder(folder_path=tmp_path / "folder", **DATA)
+    assert sorted(ada.list_repo_files(**DATA)) == [".gitattributes", ".gitignore", "keep.txt"]
+    ada.upload_file(path_or_fileobj=b"1", path_in_repo="late.log", **DATA)
+    assert not ada.file_exists("ada/data", "late.log", repo_type="dataset")
+
+
+def test_squash(ada: HfApi):
+    ada.create_commit(**DATA, operations=[CommitOperationAdd("a/b.txt", b"1")], commit_message="one")
+    ada.create_commit(**DATA, operations=[CommitOperationAdd("c.txt", b"2")], commit_message="two")
+    files = sorted(ada.list_repo_files(**DATA))
+    ada.super_squash_history(**DATA, commit_message="all in one")
+    assert [commit.title for commit in ada.list_repo_commits(**DATA)] == ["all in one"]
+    assert sorted(ada.list_repo_files(**DATA)) == files
+
+
+def test_a_parent_may_be_shortened(ada: HfApi):
+    head = ada.dataset_info("ada/data").sha
+    operations = [CommitOperationAdd("a.txt", b"1")]
+    ada.create_commit(**DATA, operations=operations, commit_message="x", parent_commit=head[:7])
+    with pytest.raises(HfHubHTTPError, match="412"):
+        ada.create_commit(
+            **DATA, operations=[CommitOperationAdd("a.txt", b"2")], commit_message="x", parent_commit=head[:7]
+        )

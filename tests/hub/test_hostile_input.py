@@ -22,6 +22,12 @@ PATHS = (
     "/api/datasets/{}/x",
     "/api/{}/ada/x",
     "/api/datasets/ada/x/commits/{}",
+    "/api/datasets/ada/x/discussions/{}",
+    "/api/datasets/ada/x/discussions?p={}",
+    "/api/datasets/ada/x/user-access-request/{}",
+    "/api/datasets?search={}",
+    "/api/organizations/{}/members",
+    "/_lfs/part/{}/a",
     "/datasets/ada/x/resolve/main/{}",
     "/datasets/ada/x/raw/{}/a",
     "/ada/x/resolve/{}/a",
@@ -30,6 +36,13 @@ PATHS = (
     "/api/jobs/ada/{}",
     "/api/jobs/ada/{}/logs",
     "/_lfs/read/{}/a",
+    "/api/scheduled-jobs/ada/{}",
+    "/api/settings/webhooks/{}",
+    "/api/jobs/ada/{}/metrics",
+    "/splits?dataset={}",
+    "/rows?dataset=ada/x&config=default&split={}",
+    "/size?dataset=ada/{}",
+    "/_hub/{}",
     "/{}",
 )
 POSTS = (
@@ -37,6 +50,19 @@ POSTS = (
     "/api/validate-yaml",
     "/api/datasets/ada/x/preupload/main",
     "/api/datasets/ada/x/commit/main",
+    "/api/datasets/ada/x/commit/main?create_pr=1",
+    "/api/datasets/ada/x/discussions",
+    "/api/datasets/ada/x/discussions/1/comment",
+    "/api/datasets/ada/x/discussions/1/status",
+    "/api/datasets/ada/x/discussions/1/merge",
+    "/api/datasets/ada/x/user-access-request/handle",
+    "/api/datasets/ada/x/user-access-request/grant",
+    "/api/datasets/ada/x/super-squash/main",
+    "/api/repos/move",
+    "/api/scheduled-jobs/ada",
+    "/api/settings/webhooks",
+    "/oauth/token",
+    "/_hub/faults",
     "/api/datasets/ada/x/paths-info/main",
     "/api/datasets/ada/x/branch/b",
     "/api/datasets/ada/x/tag/main",
@@ -56,11 +82,18 @@ JSON = st.recursive(
 WORDS = (
     *("key", "value", "path", "content", "encoding", "oid", "size", "summary", "parentCommit", "name", "type"),
     *("files", "sample", "objects", "operation", "organization", "visibility", "tag", "startingPoint", "paths"),
+    *("title", "description", "pullRequest", "comment", "status", "user", "message", "fromRepo", "toRepo", "gitIgnore"),
+    *("jobSpec", "schedule", "suspend", "concurrency", "watched", "domains", "url", "secret", "jobSourceId"),
+    *("grant_type", "subject_token_type", "subject_token", "resource"),
+    *("transfers", "parts", "partNumber", "etag", "gated", "kind", "nth", "seconds", "headers"),
     *("xetHash", "mtime", "command", "dockerImage", "environment", "secrets", "volumes", "timeoutSeconds", "labels"),
 )
 OBJECTS = st.dictionaries(st.sampled_from(WORDS), JSON, max_size=6)
-QUIET = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUIET = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
+COMMIT = "/api/datasets/ada/x/commit/main"
+READS = ("/api/datasets/ada/x", "/datasets/ada/x/resolve/main/.gitattributes", "/", "/splits?dataset=ada/x", "/_lfs/x")
+HEADERS = ("Authorization", "Accept", "Range", "If-Range", "Content-Type", "Expect", "Cookie", "User-Agent", "Origin")
 TRAVERSALS = (
     *("../x", "a/../../x", "/etc/passwd", "a//b", ".", "..", "a/./b", "", "a/", ".git/config", "a/.GIT/hooks"),
     *("a\x00b", "a\nb", "x" * 300),
@@ -113,6 +146,32 @@ def test_no_range_and_no_query_is_a_500(ask: Ask, value: str):
         assert ask("GET", path, token=ADA.token).status in {200, 400}
 
 
+@QUIET
+@given(name=st.sampled_from(HEADERS), value=st.text(max_size=60), path=st.sampled_from(READS))
+def test_no_header_is_a_500(ask: Ask, name: str, value: str, path: str):
+    clean = value.encode("latin-1", "ignore").translate(None, b"\r\n\x00").decode("latin-1").strip()
+    assert ask("GET", path, **{name: clean}).status < 500
+
+
+@QUIET
+@given(
+    operation=st.sampled_from(("preupload", "commit", "lfs", "batch")), size=st.integers(), path=st.text(max_size=40)
+)
+def test_no_size_and_no_path_is_a_500(ask: Ask, shared_folder: Path, operation: str, size: int, path: str):
+    url, body = {
+        "preupload": ("/api/datasets/ada/x/preupload/main", {"files": [{"path": path, "size": size, "sample": ""}]}),
+        "commit": (COMMIT, {"key": "lfsFile", "value": {"path": path, "oid": "0" * 64, "size": size}}),
+        "lfs": ("/datasets/ada/x.git/info/lfs/objects/batch", {"operation": "upload", "transfers": ["multipart"]}),
+        "batch": ("/api/buckets/ada/b/batch", {"type": "addFile", "path": path, "xetHash": "0" * 64, "mtime": size}),
+    }[operation]
+    if operation == "lfs":
+        body = {**body, "objects": [{"oid": "0" * 64, "size": size}]}
+    header = {"key": "header", "value": {"summary": "s"}}
+    lines = ndjson(header, body) if operation == "commit" else json.dumps(body).encode()
+    assert ask("POST", url, token=ADA.token, body=lines).status < 500
+    assert [entry.name for entry in shared_folder.iterdir()] == ["hub"]
+
+
 @pytest.mark.parametrize("path", TRAVERSALS)
 def test_a_commit_cannot_leave_the_repo(ask: Ask, shared_folder: Path, path: str):
     head = ask("GET", "/api/datasets/ada/x").json["sha"]
@@ -143,9 +202,9 @@ def test_a_path_that_is_a_file_and_a_folder_is_refused(ask: Ask):
 
 
 def test_an_unknown_endpoint_answers_501_with_its_name(ask: Ask):
-    answer = ask("GET", "/api/scheduled-jobs/ada", token=ADA.token)
+    answer = ask("GET", "/api/collections/ada", token=ADA.token)
     assert answer.status == 501
-    assert answer.headers["x-error-message"] == "The embedded Hub does not implement GET /api/scheduled-jobs/ada"
+    assert answer.headers["x-error-message"] == "The embedded Hub does not implement GET /api/collections/ada"
 
 
 def raw_status(hub: Hub, request: bytes) -> int:

@@ -321,3 +321,53 @@ def test_nothing_of_a_job_stays_in_the_temporary_folder(ada: HfApi):
     job = run(ada, "import os; print(os.environ['TMPDIR']); open(os.environ['TMPDIR'] + '/x', 'w').close()")
     (folder,) = ended(ada, job)[2]
     assert not os.path.exists(folder)  # noqa: PTH110
+
+
+def test_metrics_of_a_running_job(ada: HfApi):
+    job = run(ada, "x = bytearray(50_000_000); n = 0\nwhile True: n += 1")
+    try:
+        # the first event has nothing to compare with
+        _, event = (
+            event
+            for event, _ in zip(
+                ada.fetch_job_metrics(job_id=job.id, namespace="ada", follow=True), range(2), strict=False
+            )
+        )
+        assert event["memory_used_bytes"] > 50_000_000
+        assert 10 <= event["cpu_usage_pct"] <= 200
+        assert (event["memory_total_bytes"], event["gpus"]) == (16_000_000_000, {})
+    finally:
+        ada.cancel_job(job_id=job.id, namespace="ada")
+    ended(ada, job)
+    assert list(ada.fetch_job_metrics(job_id=job.id, namespace="ada")) == []
+
+
+def test_rerun_with_the_same_spec_and_secrets(ada: HfApi):
+    first = run(
+        ada, "import os; print(os.environ['KEY'], os.environ['A'])", secrets={"KEY": "s"}, env={"A": "1"}, timeout=60
+    )
+    ended(ada, first)
+    again = ada.rerun_job(job_id=first.id, namespace="ada")
+    assert again.id != first.id
+    assert ended(ada, again) == ("COMPLETED", None, ["s 1"])
+    assert again.labels == first.labels
+
+
+def test_secrets_do_not_outlive_the_hub(tmp_path: Path):
+    with serve(tmp_path / "own", accounts=ACCOUNTS) as hub:
+        api = HfApi(endpoint=hub.endpoint, token=ADA.token)
+        job = run(api, "pass", secrets={"KEY": "s"})
+        ended(api, job)
+        assert api.inspect_job(job_id=job.id, namespace="ada").secrets == {"KEY": ""}
+    lost = pytest.raises(HfHubHTTPError, match="The secrets KEY went with the Hub's last stop: pass them anew")
+    with serve(tmp_path / "own", accounts=ACCOUNTS) as hub, lost:
+        HfApi(endpoint=hub.endpoint, token=ADA.token).rerun_job(job_id=job.id, namespace="ada")
+
+
+def test_ports_and_ssh_are_not_offered(ada: HfApi):
+    job = run(ada, "pass")
+    with pytest.raises(HfHubHTTPError, match=f"does not implement PUT /api/jobs/ada/{job.id}/expose"):
+        ada.update_job_expose(job_id=job.id, expose=[8000], namespace="ada")
+    with pytest.raises(HfHubHTTPError, match="does not implement the Job setting 'expose'"):
+        run(ada, "pass", expose=[8000])
+    ended(ada, job)

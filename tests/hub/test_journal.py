@@ -1,4 +1,4 @@
-"""The journal and the fault plan."""
+"""The journal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
-from hub.contract import ADA, Ask, commit_of
+from hub.contract import ADA, Ask
 from jobshelf.hub import Hub, Request
 
 PATH = "/api/agent-harnesses"
@@ -25,6 +25,8 @@ def test_an_entry(ask: Ask, hub: Hub):
             bytes_out=len(answer.body),
             user="ada",
             client="test/1",
+            outcome=200,
+            fault=None,
         ),
     )
 
@@ -47,36 +49,23 @@ def test_no_token_gets_into_the_journal(ask: Ask, hub: Hub):
 def test_other_processes_read_the_journal(ask: Ask, hub: Hub):
     ask("GET", PATH)
     listed = ask("GET", "/_hub/journal").json
-    assert [(entry["method"], entry["path"], entry["status"]) for entry in listed] == [("GET", PATH, 200)]
-    hub.clear_journal()
+    assert [(entry["method"], entry["path"], entry["status"], entry["wrote"]) for entry in listed] == [
+        ("GET", PATH, 200, False)
+    ]
+    assert ask("DELETE", "/_hub/journal").status == 200
     assert hub.journal() == ()
     assert ask("GET", "/_hub/journal").json == []
 
 
-def test_a_fault_strikes_the_requests_it_is_planned_for(ask: Ask, hub: Hub):
-    hub.fail(method="GET", path="agent-harness", status=503, nth=2, times=2, headers={"Retry-After": "7"})
-    answers = [ask("GET", PATH) for _ in range(4)]
-    assert [answer.status for answer in answers] == [200, 503, 503, 200]
-    assert answers[1].headers["retry-after"] == "7"
-    assert answers[1].headers["x-error-message"] == "Planned fault: 503"
-    assert [entry.status for entry in hub.journal()] == [200, 503, 503, 200]
-
-
-def test_a_fault_leaves_other_requests_alone(ask: Ask, hub: Hub):
-    hub.fail(method="POST", path="agent-harness", status=500)
-    hub.fail(path="/whoami", status=500)
-    assert ask("GET", PATH).status == 200
-    assert ask("GET", "/api/whoami-v2", token=ADA.token).status == 500
-
-
-def test_a_failed_commit_is_not_done(ada: HfApi, hub: Hub, ask: Ask):
+def test_what_changed_the_hub_is_told_from_what_asked(ada: HfApi, hub: Hub):
     ada.create_repo("ada/x", repo_type="dataset")
-    head = ada.dataset_info("ada/x").sha
-    hub.fail(method="POST", path="/commit/main$", status=500)
-    with pytest.raises(HfHubHTTPError, match="500"):
-        ada.upload_file(path_or_fileobj=b"1", path_in_repo="a.txt", repo_id="ada/x", repo_type="dataset")
-    assert ada.dataset_info("ada/x").sha == head
-    large = commit_of({"b.txt": b"x" * 3_000_000})
-    hub.fail(method="POST", path="/commit/main$", status=500)
-    assert ask("POST", "/api/datasets/ada/x/commit/main", token=ADA.token, body=large).status == 500
-    assert ask("POST", "/api/datasets/ada/x/commit/main", token=ADA.token, body=large).status == 200
+    ada.upload_file(path_or_fileobj=b"1", path_in_repo="README.md", repo_id="ada/x", repo_type="dataset")
+    ada.get_paths_info("ada/x", ["README.md"], repo_type="dataset")
+    with pytest.raises(HfHubHTTPError):
+        ada.create_branch("ada/x", branch="main", repo_type="dataset")
+    ada.create_tag("ada/x", tag="v1", repo_type="dataset")
+    assert [entry.path for entry in hub.journal() if entry.wrote] == [
+        "/api/repos/create",
+        "/api/datasets/ada/x/commit/main",
+        "/api/datasets/ada/x/tag/main",
+    ]

@@ -163,3 +163,41 @@ def test_a_broken_xet_upload_is_refused(ask: Ask, ada: HfApi):
         body = ndjson({"key": "header", "value": {"summary": "broken"}}, line)
         answer = ask("POST", "/api/datasets/ada/data/commit/main", token=ADA.token, body=body)
         assert answer.status == 400
+
+
+def test_a_large_file_goes_in_parts(python: Python, login: dict[str, str], hub: Hub, tmp_path: Path, ada: HfApi):
+    content = CONTENT * 16
+    (tmp_path / "large").write_bytes(content)
+    # the first part has to be sent twice
+    hub.fail(path="/_lfs/part/", kind="status", status=503)
+    python(UPLOAD, str(tmp_path / "large"), "large.bin", env=login | BY_LFS)
+    steps = [entry.path.split("/")[2:5:2] for entry in hub.journal() if entry.path.startswith("/_lfs/")]
+    assert [(verb, number[:5]) for verb, number in steps] == [
+        ("part", "00001"),
+        ("part", "00001"),
+        ("part", "00002"),
+        ("part", "00003"),
+        ("complete", steps[-1][1][:5]),
+    ]
+    found = ada.hf_hub_download("ada/data", "large.bin", repo_type="dataset", local_dir=tmp_path / "out")
+    assert Path(found).read_bytes() == content
+    assert list((tmp_path / "hub" / "parts").iterdir()) == []
+
+
+def test_parts_that_do_not_make_the_file_are_refused(ask: Ask, ada: HfApi):
+    ada.create_repo("ada/data", repo_type="dataset")
+    size = 20_000_000
+    body = {"operation": "upload", "transfers": ["basic", "multipart"], "objects": [{"oid": SHA256, "size": size}]}
+    batch = ask("POST", "/datasets/ada/data.git/info/lfs/objects/batch", token=ADA.token, body=body)
+    upload = batch.json["objects"][0]["actions"]["upload"]
+    assert sorted(upload["header"]) == ["00001", "00002", "00003", "chunk_size"]
+    part = "/_lfs" + upload["header"]["00001"].partition("/_lfs")[2]
+    sent = ask("PUT", part, body=CONTENT)
+    assert (sent.status, sent.headers["etag"]) == (200, f'"{SHA256}"')
+    assert ask("PUT", part.replace("/00001", "/00002"), body=CONTENT).status == 403
+    assert ask("PUT", part, body=b"x" * (8 << 20) + b"x").status == 400
+    completion = "/_lfs" + upload["href"].partition("/_lfs")[2]
+    etags = [{"partNumber": 1, "etag": SHA256}]
+    assert "expected 20000000" in ask("POST", completion, body={"parts": etags}).body.decode()
+    etags.append({"partNumber": 2, "etag": SHA256})
+    assert "Part 2 of" in ask("POST", completion, body={"parts": etags}).body.decode()

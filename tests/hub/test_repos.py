@@ -62,8 +62,8 @@ def test_what_is_not_done_is_not_passed_over(ask: Ask, ada: HfApi):
     assert answer.status == 501
     assert answer.json["error"] == "The embedded Hub does not implement creating a repo with 'hardware'"
     ada.create_repo(**DATA)
-    with pytest.raises(HfHubHTTPError, match="does not implement the repo setting 'gated'"):
-        ada.update_repo_settings(**DATA, gated="auto")
+    answer = ask("PUT", "/api/datasets/ada/data/settings", token=ADA.token, body={"discussionsDisabled": True})
+    assert answer.json["error"] == "The embedded Hub does not implement the repo setting 'discussionsDisabled'"
 
 
 def test_deleting_a_repo(ada: HfApi):

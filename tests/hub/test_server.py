@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
+import threading
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +20,7 @@ import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
-from hub.contract import ACCOUNTS, ADA, Ask
+from hub.contract import ACCOUNTS, ADA, Ask, commit_of
 from jobshelf.errors import EnvironmentFault
 from jobshelf.hub import Hub, serve
 
@@ -137,15 +141,86 @@ def test_a_killed_hub_keeps_what_it_acknowledged(process: subprocess.Popen[str],
 def test_a_job_of_a_killed_hub_is_over_after_the_restart(process: subprocess.Popen[str], tmp_path: Path):
     assert process.stdout is not None
     api = HfApi(endpoint=process.stdout.readline().strip(), token=ADA.token)
-    job = api.run_job(image="x", command=["sh", "-c", "echo $$; sleep 600"], namespace="ada")
+    # one that has left its process group too
+    command = ["sh", "-c", "setsid sleep 600 & echo $!; exec sleep 600"]
+    job = api.run_job(image="x", command=command, namespace="ada")
     pid = next(line for line in api.fetch_job_logs(job_id=job.id, namespace="ada", follow=True) if line.isdigit())
     process.kill()
     process.wait()
-    os.killpg(int(pid), signal.SIGKILL)
+    assert running(job.id) >= {int(pid)}
     with serve(tmp_path / "own", accounts=ACCOUNTS) as hub:
         status = client(hub).inspect_job(job_id=job.id, namespace="ada").status
         assert (status.stage, status.message) == ("ERROR", "The Hub stopped while this Job ran")
         assert list(client(hub).fetch_job_logs(job_id=job.id, namespace="ada"))[1:] == [pid]
+        assert running(job.id) == set()
+        assert list((tmp_path / "own" / "running").iterdir()) == []
+
+
+def running(job: str) -> set[int]:
+    """The processes of a Job that are alive: their environment says whose they are."""
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"JOB_ID={job}".encode() in (folder / "environ").read_bytes().split(b"\x00"):
+                found.add(int(folder.name))
+    return found
+
+
+def test_the_state_of_another_version_is_refused(tmp_path: Path):
+    with serve(tmp_path / "own"):
+        pass
+    with contextlib.closing(sqlite3.connect(tmp_path / "own" / "hub.sqlite3")) as database:
+        database.execute("PRAGMA user_version = 1")
+    with pytest.raises(EnvironmentFault, match="another version of the embedded Hub"), serve(tmp_path / "own"):
+        pass
+
+
+def test_a_hub_that_is_killed_at_any_moment_loses_no_acknowledged_commit(tmp_path: Path):
+    """21 kills in the middle of commits, small files and large ones by turns; then everything acknowledged is there."""
+    acknowledged: list[tuple[str, str]] = []
+    root = tmp_path / "own"
+    with serve(root, accounts=ACCOUNTS) as hub:
+        client(hub).create_repo(**DATA)
+    for round_ in range(21):
+        argv = [sys.executable, "-c", FOREVER, str(root)]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            endpoint = process.stdout.readline().strip()
+            timer = threading.Timer(0.02 + 0.012 * round_, process.kill)
+            timer.start()
+            acknowledged += commit_until_it_dies(endpoint, round_)
+            timer.join()
+    assert len(acknowledged) > 21
+    with serve(root, accounts=ACCOUNTS) as hub:
+        history = {commit.commit_id for commit in client(hub).list_repo_commits(**DATA)}
+        assert {oid for oid, _ in acknowledged} <= history
+        for _, path in acknowledged:
+            with urllib.request.urlopen(f"{hub.endpoint}/datasets/ada/data/resolve/main/{path}") as response:
+                assert response.read() == content_of(path)
+
+
+def content_of(path: str) -> bytes:
+    return f"content of {path}\n".encode() * (1 if path.endswith("0.txt") else 2000)
+
+
+def commit_until_it_dies(endpoint: str, round_: int) -> list[tuple[str, str]]:
+    """Commit one file after the other; the commits that were acknowledged, with their paths."""
+    done = []
+    connection = http.client.HTTPConnection(endpoint.removeprefix("http://"), timeout=10)
+    headers = {"Authorization": f"Bearer {ADA.token}"}
+    for number in range(1000):
+        path = f"{round_}/{number}.txt"
+        try:
+            connection.request(
+                "POST", "/api/datasets/ada/data/commit/main", commit_of({path: content_of(path)}), headers
+            )
+            answer = connection.getresponse()
+            oid = json.loads(answer.read())["commitOid"]
+        except (OSError, http.client.HTTPException):
+            break
+        done.append((oid, path))
+    connection.close()
+    return done
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -8,19 +8,46 @@ from email.utils import formatdate
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jobshelf.hub.core import Core
 from jobshelf.hub.journal import JournalMiddleware
 from jobshelf.hub.refusal import Refusal, bad_request, conflict, from_disk_error, not_implemented, wants_json
-from jobshelf.hub.routes import accounts, buckets, commits, files, jobs, lfs, repos, xet
+from jobshelf.hub.routes import (
+    access,
+    accounts,
+    buckets,
+    commits,
+    discussions,
+    files,
+    instruments,
+    jobs,
+    lfs,
+    listing,
+    oauth,
+    repos,
+    schedules,
+    status,
+    viewer,
+    webhooks,
+    xet,
+)
 
 _ROUTES = [
+    *status.ROUTES,
+    *instruments.ROUTES,
     *accounts.ROUTES,
+    *listing.ROUTES,
+    *access.ROUTES,
+    *discussions.ROUTES,
     *buckets.ROUTES,
     *jobs.ROUTES,
+    *schedules.ROUTES,
+    *webhooks.ROUTES,
+    *oauth.ROUTES,
+    *viewer.ROUTES,
     *lfs.ROUTES,
     *xet.ROUTES,
     *repos.ROUTES,
@@ -70,11 +97,12 @@ def build_app(core: Core) -> Starlette:
         middleware=[
             Middleware(DateMiddleware),
             Middleware(RawPathMiddleware),
-            Middleware(JournalMiddleware, journal=core.journal, accounts=core.accounts),
+            Middleware(JournalMiddleware, journal=core.journal, plan=core.faults, accounts=core.accounts),
         ],
         exception_handlers={
             Refusal: _refused,
             HTTPException: _no_route,
+            ClientDisconnect: _left,
             UnicodeError: _not_unicode,
             sqlite3.IntegrityError: _raced,
             OSError: _disk_error,
@@ -99,6 +127,11 @@ def _no_route(request: Request, error: HTTPException) -> Response:
     if path.startswith("/api/") and error.status_code in {404, 405}:
         return _answer(request, not_implemented(f"{request.method} {path}"))
     return _answer(request, Refusal(error.status_code, f"{error.detail}: {request.method} {path}"))
+
+
+def _left(_: Request, __: ClientDisconnect) -> Response:
+    # nobody reads it; the journal says so with a status that is no HTTP's
+    return Response(status_code=499)
 
 
 def _not_unicode(request: Request, error: UnicodeError) -> Response:

@@ -14,11 +14,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from jobshelf.hub.account import Account, can_read, require_account, require_write
+from jobshelf.hub.account import Account, Right, require_account, require_token, require_write
 from jobshelf.hub.core import Core
+from jobshelf.hub.lookup import readable_repo, require_repo_write
 from jobshelf.hub.names import repo_name
-from jobshelf.hub.refusal import bad_request, not_authenticated, not_implemented, repo_not_found
-from jobshelf.hub.repos import Kind, Repo
+from jobshelf.hub.refusal import bad_request, not_implemented
+from jobshelf.hub.repos import PULLS, Kind, Repo
 
 _KINDS: Mapping[str, Kind] = {"models": "model", "datasets": "dataset", "spaces": "space"}
 Value = TypeVar("Value")
@@ -62,8 +63,31 @@ class Call:
     def writable_repo(self, action: str) -> Repo:
         """The repo that the path names. Raises Refusal when the caller may not see it, or not change it."""
         repo = self.readable_repo()
-        require_write(self.caller, namespace=repo.namespace, action=action)
+        require_repo_write(self.caller, repo, action)
         return repo
+
+    def contributable_repo(self, action: str) -> Repo:
+        """The repo that the path names, for who may at least open a pull request there. Raises Refusal."""
+        repo = self.readable_repo()
+        writes = self.caller and self.caller.holds("repo.write", namespace=repo.namespace, entity=repo.entity)
+        right: Right = "repo.write" if writes else "discussion.write"
+        require_token(self.caller, namespace=repo.namespace, action=action, right=right, entity=repo.entity)
+        return repo
+
+    def committable_repo(self) -> Repo:
+        """The repo to whose `revision` the caller may commit: anybody to a new pull request, its author to an old one.
+
+        Raises Refusal when the caller may not see it, or not change it.
+        """
+        action, revision = "write to a repo", self.params["revision"]
+        if self.flag("create_pr"):
+            return self.contributable_repo(action)
+        num = revision.removeprefix(PULLS)
+        if num == revision or not (num.isascii() and num.isdigit() and len(num) < 10):
+            return self.writable_repo(action)
+        repo = self.readable_repo()
+        is_author = self.caller and self.core.discussions.get(repo, int(num)).author == self.caller.name
+        return self.contributable_repo(action) if is_author else self.writable_repo(action)
 
     @property
     def kind(self) -> Kind:
@@ -72,14 +96,6 @@ class Call:
         if kinds not in _KINDS:
             raise not_implemented(f"{self.method} {self.path}")
         return _KINDS[kinds]
-
-
-def readable_repo(call: Call, kind: Kind, namespace: str, name: str) -> Repo:
-    """Find a repo for a caller. Raises Refusal: 401 to anonymous callers, 404 to others, for missing and private alike."""
-    repo = call.core.repos.find(kind, namespace, name)
-    if repo is None or not can_read(call.caller, namespace=namespace, private=repo.private):
-        raise not_authenticated() if call.caller is None else repo_not_found()
-    return repo
 
 
 def new_namespace(call: Call, text: str | None, action: str) -> str:
@@ -102,6 +118,9 @@ def route(path: str, handler: Handler, *methods: str) -> Route:
 def parse(request: Request, body: bytes) -> Call:
     """Make a Call of a Starlette request. Raises Refusal: 400 for a path that is not UTF-8, 401 for a bad token."""
     core: Core = request.app.state.core
+    caller = core.accounts.identify(request.headers.get("authorization"))
+    if not request.scope["path"].startswith("/_"):
+        core.limits.requests.count(caller.name if caller else request.client.host if request.client else "")
     return Call(
         core=core,
         method=request.method,
@@ -110,7 +129,7 @@ def parse(request: Request, body: bytes) -> Call:
         query=request.query_params,
         headers=request.headers,
         origin=core.origin(request.headers.get("host", "")),
-        caller=core.accounts.identify(request.headers.get("authorization")),
+        caller=caller,
         body=body,
     )
 

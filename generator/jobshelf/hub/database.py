@@ -9,11 +9,25 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from jobshelf.errors import EnvironmentFault
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS repos (
     id INTEGER PRIMARY KEY, kind TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,
-    private INTEGER NOT NULL, sdk TEXT, created_at TEXT NOT NULL, UNIQUE (kind, namespace, name));
+    private INTEGER NOT NULL, sdk TEXT, creator TEXT NOT NULL, gated TEXT NOT NULL DEFAULT '', created_at TEXT NOT NULL,
+    UNIQUE (kind, namespace, name));
+CREATE TABLE IF NOT EXISTS access_requests (
+    id TEXT PRIMARY KEY, repo INTEGER NOT NULL REFERENCES repos ON DELETE CASCADE, user TEXT NOT NULL,
+    status TEXT NOT NULL, asked_at TEXT NOT NULL, UNIQUE (repo, user));
+CREATE TABLE IF NOT EXISTS discussions (
+    repo INTEGER NOT NULL REFERENCES repos ON DELETE CASCADE, num INTEGER NOT NULL, title TEXT NOT NULL,
+    author TEXT NOT NULL, status TEXT NOT NULL, base TEXT, merged_as TEXT, created_at TEXT NOT NULL,
+    PRIMARY KEY (repo, num));
+CREATE TABLE IF NOT EXISTS events (
+    id TEXT PRIMARY KEY, repo INTEGER NOT NULL, num INTEGER NOT NULL, type TEXT NOT NULL, author TEXT NOT NULL,
+    created_at TEXT NOT NULL, data TEXT NOT NULL,
+    FOREIGN KEY (repo, num) REFERENCES discussions ON DELETE CASCADE);
 CREATE TABLE IF NOT EXISTS refs (
     repo INTEGER NOT NULL REFERENCES repos ON DELETE CASCADE, name TEXT NOT NULL, target TEXT NOT NULL,
     PRIMARY KEY (repo, name));
@@ -31,9 +45,17 @@ CREATE TABLE IF NOT EXISTS bucket_files (
     bucket INTEGER NOT NULL REFERENCES buckets ON DELETE CASCADE, path TEXT NOT NULL, xet_hash TEXT NOT NULL,
     mtime TEXT NOT NULL, uploaded_at TEXT NOT NULL, PRIMARY KEY (bucket, path));
 CREATE TABLE IF NOT EXISTS jobs (
+    id TEXT PRIMARY KEY, namespace TEXT NOT NULL, initiator TEXT NOT NULL, origin TEXT NOT NULL, spec TEXT NOT NULL,
+    labels TEXT NOT NULL, stage TEXT NOT NULL, message TEXT, created_at TEXT NOT NULL, started_at TEXT, finished_at TEXT);
+CREATE TABLE IF NOT EXISTS schedules (
     id TEXT PRIMARY KEY, namespace TEXT NOT NULL, initiator TEXT NOT NULL, spec TEXT NOT NULL, labels TEXT NOT NULL,
-    stage TEXT NOT NULL, message TEXT, created_at TEXT NOT NULL, started_at TEXT, finished_at TEXT);
+    schedule TEXT NOT NULL, suspended INTEGER NOT NULL, concurrent INTEGER NOT NULL, created_at TEXT NOT NULL,
+    next_at REAL NOT NULL, last_job TEXT, last_at TEXT);
+CREATE TABLE IF NOT EXISTS webhooks (
+    id TEXT PRIMARY KEY, owner TEXT NOT NULL, watched TEXT NOT NULL, domains TEXT NOT NULL, url TEXT, spec TEXT,
+    labels TEXT NOT NULL, namespace TEXT NOT NULL, secret TEXT, disabled INTEGER NOT NULL, created_at TEXT NOT NULL);
 """
+_SCHEMA_VERSION = 2
 
 
 class Database:
@@ -49,6 +71,7 @@ class Database:
         self._connection.row_factory = sqlite3.Row
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
             self._connection.execute(f"PRAGMA {pragma}")
+        self._require_version(path)
         self._connection.executescript(_SCHEMA)
 
     def close(self) -> None:
@@ -56,10 +79,26 @@ class Database:
         with self._lock:
             self._connection.close()
 
+    def _require_version(self, path: Path) -> None:
+        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        is_new = self._connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0] == 0
+        if not is_new and version != _SCHEMA_VERSION:
+            self._connection.close()
+            raise EnvironmentFault(
+                f"{path} was written by another version of the embedded Hub", fix="choose another --root"
+            )
+        self._connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All statements inside take effect together when the block ends, or not at all when it raises."""
+        """All statements inside take effect together when the block ends, or not at all when it raises.
+
+        A transaction inside another one is part of it.
+        """
         with self._lock:
+            if self._connection.in_transaction:
+                yield
+                return
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield

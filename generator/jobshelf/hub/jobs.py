@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from jobshelf.hub import clock
 from jobshelf.hub.database import Database
+from jobshelf.hub.orphans import end_orphans
 
 Stage = Literal["RUNNING", "COMPLETED", "ERROR", "CANCELED"]
 DEFAULT_TIMEOUT_SECONDS = 1800
@@ -30,7 +31,7 @@ class Volume:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
-    """What a Job runs. `image` (or the Space in place of one) is recorded and not used. It holds no secrets."""
+    """What a Job runs. `image` (or the Space in place of one) is recorded and not used. It holds the names of secrets only."""
 
     command: tuple[str, ...]
     arguments: tuple[str, ...]
@@ -41,15 +42,17 @@ class JobSpec:
     volumes: tuple[Volume, ...]
     image: str | None
     space: str | None
+    secret_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A Job and its state; times are ISO 8601."""
+    """A Job and its state; times are ISO 8601. `origin` is `user`, `scheduled-job:ID` or `webhook:ID`."""
 
     id: str
     namespace: str
     initiator: str
+    origin: str
     spec: JobSpec
     labels: dict[str, str]
     stage: Stage
@@ -71,6 +74,7 @@ class Jobs:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._database = database
+        end_orphans([row["id"] for row in database.rows("SELECT id FROM jobs WHERE stage = 'RUNNING'")])
         database.execute(
             "UPDATE jobs SET stage = 'ERROR', message = 'The Hub stopped while this Job ran', finished_at = ?"
             " WHERE stage = 'RUNNING'",
@@ -80,8 +84,8 @@ class Jobs:
     def add(self, job: Job) -> None:
         """Record a new Job."""
         self._database.execute(
-            "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            *(job.id, job.namespace, job.initiator, _dump_spec(job.spec), json.dumps(job.labels)),
+            "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            *(job.id, job.namespace, job.initiator, job.origin, dump_spec(job.spec), json.dumps(job.labels)),
             *(job.stage, job.message, job.created_at, job.started_at, job.finished_at),
         )
 
@@ -96,6 +100,13 @@ class Jobs:
             "SELECT * FROM jobs WHERE namespace = ? ORDER BY created_at DESC, rowid DESC", namespace
         )
         return [_job(row) for row in rows]
+
+    def latest(self, count: int) -> list[Job]:
+        """The newest Jobs of all namespaces, newest first."""
+        return [
+            _job(row)
+            for row in self._database.rows("SELECT * FROM jobs ORDER BY created_at DESC, rowid DESC LIMIT ?", count)
+        ]
 
     def finish(self, job_id: str, stage: Stage, message: str | None) -> None:
         """Set the final stage."""
@@ -138,22 +149,25 @@ def matching(jobs: Sequence[Job], *, stages: Sequence[str], labels: Sequence[str
     ]
 
 
-def _dump_spec(spec: JobSpec) -> str:
+def dump_spec(spec: JobSpec) -> str:
+    """A spec as JSON."""
     volumes = [{name: getattr(volume, name) for name in Volume.__slots__} for volume in spec.volumes]
     return json.dumps({**{name: getattr(spec, name) for name in JobSpec.__slots__}, "volumes": volumes})
 
 
-def _load_spec(text: str) -> JobSpec:
+def load_spec(text: str) -> JobSpec:
+    """The spec that `dump_spec` wrote."""
     stored: dict[str, Any] = json.loads(text)
     return JobSpec(
         **{
             **stored,
             "command": tuple(stored["command"]),
             "arguments": tuple(stored["arguments"]),
+            "secret_names": tuple(stored["secret_names"]),
             "volumes": tuple(Volume(**volume) for volume in stored["volumes"]),
         }
     )
 
 
 def _job(row: sqlite3.Row) -> Job:
-    return Job(**{**row, "spec": _load_spec(row["spec"]), "labels": json.loads(row["labels"])})
+    return Job(**{**row, "spec": load_spec(row["spec"]), "labels": json.loads(row["labels"])})

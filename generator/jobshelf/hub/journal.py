@@ -1,21 +1,27 @@
-"""What the Hub was asked, and the plan of what is to fail: the instruments that tests read and set."""
+"""What the Hub was asked and what it did: the instrument that tests read."""
 
 from __future__ import annotations
 
 import re
 import threading
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jobshelf.hub.account import Accounts
+from jobshelf.hub.connection import STATE_KEY, Connection
+from jobshelf.hub.faults import Fault, FaultPlan, suffer
 from jobshelf.hub.refusal import Refusal
 
 _OWN_ROUTES = "/_hub/"
 _ENTRIES = 100_000
+_CHANGING = {"POST", "PUT", "DELETE", "PATCH"}
+# these send something and change nothing that can be read back
+_ASKING = re.compile(r"/preupload/|/paths-info|^/api/validate-yaml|/info/lfs/|^/_lfs/|^/oauth/")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,9 +29,10 @@ class Request:
     """One request as the Hub saw it.
 
     `path` is the raw path with its query, `host` the origin that was asked (the signed URLs of large files are on
-    another one), `status` the answer's (0 when the client left before there was one), `bytes_in` and `bytes_out` the
-    bodies' sizes, `user` the account's name (None when anonymous or unknown), `client` the user agent. There is no
-    header dump and no body: a token can not get in here.
+    another one), `status` the answer's (0 when the client got none), `bytes_in` and `bytes_out` the bodies' sizes, `user`
+    the account's name (None when anonymous or unknown), `client` the user agent. `fault` is the kind of the planned fault
+    that struck, `outcome` the status with which the Hub did the request whether or not the client learnt of it (0 when it
+    was not done). There is no header dump and no body: a token can not get in here.
     """
 
     method: str
@@ -36,35 +43,26 @@ class Request:
     bytes_out: int
     user: str | None
     client: str
+    outcome: int
+    fault: str | None
 
+    @property
+    def wrote(self) -> bool:
+        """Whether this request changed what can be read from the Hub."""
+        done = 200 <= self.outcome < 300
+        return done and self.method in _CHANGING and not _ASKING.search(self.path)
 
-@dataclass(slots=True, kw_only=True)
-class Fault:
-    """Answer the `nth` to `nth + times - 1`-th request that matches with `status` instead of doing it."""
-
-    method: str | None
-    path: re.Pattern[str]
-    status: int
-    times: int
-    nth: int
-    headers: Mapping[str, str]
-    seen: int = field(default=0)
-
-    def strikes(self, method: str, path: str) -> bool:
-        """Count a request if it matches; whether it is to fail."""
-        if self.method not in (None, method) or not self.path.search(path):
-            return False
-        self.seen += 1
-        return self.nth <= self.seen < self.nth + self.times
+    def as_json(self) -> dict[str, Any]:
+        """The entry as `GET /_hub/journal` lists it."""
+        return asdict(self) | {"wrote": self.wrote}
 
 
 class Journal:
-    """The latest requests in the order of their answers, and the faults in the order in which they were planned."""
+    """The latest requests, in the order of their answers."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._entries: deque[Request] = deque(maxlen=_ENTRIES)
-        self._faults: list[Fault] = []
 
     def entries(self) -> tuple[Request, ...]:
         """All entries, oldest first."""
@@ -72,7 +70,7 @@ class Journal:
             return tuple(self._entries)
 
     def clear(self) -> None:
-        """Forget all entries; the fault plan stays."""
+        """Forget all entries."""
         with self._lock:
             self._entries.clear()
 
@@ -81,17 +79,6 @@ class Journal:
         with self._lock:
             self._entries.append(entry)
 
-    def plan(self, fault: Fault) -> None:
-        """Add a fault to the plan."""
-        with self._lock:
-            self._faults.append(fault)
-
-    def fault_for(self, method: str, path: str) -> Fault | None:
-        """The first planned fault that strikes this request. Every matching fault counts the request."""
-        with self._lock:
-            striking = [fault for fault in self._faults if fault.strikes(method, path)]
-        return striking[0] if striking else None
-
 
 class JournalMiddleware:
     """Write down every request and let the planned ones fail.
@@ -99,9 +86,10 @@ class JournalMiddleware:
     An entry is written before the last byte of the answer leaves, so a client that has its answer finds it there.
     """
 
-    def __init__(self, app: ASGIApp, *, journal: Journal, accounts: Accounts) -> None:
+    def __init__(self, app: ASGIApp, *, journal: Journal, plan: FaultPlan, accounts: Accounts) -> None:
         self._app = app
         self._journal = journal
+        self._plan = plan
         self._accounts = accounts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -110,9 +98,13 @@ class JournalMiddleware:
             await self._app(scope, receive, send)
             return
         watch = _Watch(scope, receive, send, journal=self._journal, accounts=self._accounts)
-        fault = self._journal.fault_for(scope["method"], watch.path)
+        fault = watch.fault = self._plan.strike(scope["method"], watch.path)
+        app = watch.noting_outcome(self._app)
         try:
-            await (self._app if fault is None else _planned_answer(fault))(scope, watch.receive, watch.send)
+            if fault is None:
+                await app(scope, watch.receive, watch.send)
+            else:
+                await suffer(fault, app, watch, scope, watch.receive, watch.send)
         finally:
             watch.record()
 
@@ -128,8 +120,31 @@ class _Watch:
         self._expected: str | None = None
         self._status = self._bytes_in = self._bytes_out = 0
         self._recorded = False
+        self._outcome = 0
+        self._connection: Connection = scope["state"][STATE_KEY]
+        self.fault: Fault | None = None
         raw = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
         self.path = accounts.redact(raw.decode("latin-1"))
+
+    def noting_outcome(self, app: ASGIApp) -> ASGIApp:
+        async def noted(scope: Scope, receive: Receive, send: Send) -> None:
+            async def note(message: Message) -> None:
+                self._outcome = message.get("status", self._outcome)
+                await send(message)
+
+            await app(scope, receive, note)
+
+        return noted
+
+    def reset(self) -> None:
+        self._break(self._connection.reset)
+
+    def close(self) -> None:
+        self._break(self._connection.close)
+
+    def _break(self, how: Callable[[], None]) -> None:
+        self.record()
+        how()
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -162,6 +177,8 @@ class _Watch:
                 bytes_out=self._bytes_out,
                 user=self._user(),
                 client=self._accounts.redact(self._headers.get("user-agent", "")),
+                outcome=self._outcome,
+                fault=None if self.fault is None else self.fault.kind,
             )
         )
 
@@ -171,15 +188,3 @@ class _Watch:
         except Refusal:
             return None
         return None if account is None else account.name
-
-
-def _planned_answer(fault: Fault) -> ASGIApp:
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        # a client that is still sending must be able to finish before it reads the answer
-        while (await receive()).get("more_body", False):
-            pass
-        response = Refusal(fault.status, f"Planned fault: {fault.status}").response(as_json=True)
-        response.headers.update(fault.headers)
-        await response(scope, receive, send)
-
-    return answer

@@ -9,30 +9,44 @@ from __future__ import annotations
 
 import errno
 import sqlite3
+from collections.abc import Mapping
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+_VIEWER_PATHS = {
+    *("/splits", "/rows", "/first-rows", "/size", "/parquet", "/is-valid"),
+    *("/info", "/search", "/filter", "/statistics"),
+}
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class Refusal(Exception):
     """A request that is answered with an HTTP error.
 
-    `code` is the Hub's machine-readable code (`RepoNotFound`, `RevisionNotFound`, `EntryNotFound`); `extra` goes into
-    the JSON body next to `error`.
+    `code` is the Hub's machine-readable code (`RepoNotFound`, `RevisionNotFound`, `EntryNotFound`, `GatedRepo`); `headers`
+    are sent along; `extra` goes into the JSON body next to `error`.
     """
 
-    def __init__(self, status: int, message: str, *, code: str | None = None, **extra: object) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        **extra: object,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.code = code
+        self.headers = dict(headers or {})
         self.extra = extra
 
     def response(self, *, as_json: bool) -> Response:
         """The HTTP answer, as JSON for the API and as plain text for files."""
-        headers = {"X-Error-Message": _header_safe(self.message)}
+        headers = {**self.headers, "X-Error-Message": _header_safe(self.message)}
         if self.code is not None:
             headers["X-Error-Code"] = self.code
         if as_json:
@@ -60,9 +74,30 @@ def repo_not_found() -> Refusal:
     return Refusal(404, "Repository not found", code="RepoNotFound")
 
 
+def login_needed() -> Refusal:
+    """An anonymous caller asked for something that is nobody's without a name."""
+    return Refusal(401, "Invalid username or password.")
+
+
 def not_authenticated() -> Refusal:
     """An anonymous caller asked for something that is private or missing: the Hub does not tell which."""
     return Refusal(401, "Invalid username or password.", code="RepoNotFound")
+
+
+def gated(full_name: str, *, anonymous: bool) -> Refusal:
+    """The repo is there to be seen, its files are for those who were given access."""
+    if anonymous:
+        return Refusal(
+            401,
+            f"Access to {full_name} is restricted. You must have access to it and be authenticated to access it."
+            " Please log in.",
+            code="GatedRepo",
+        )
+    return Refusal(
+        403,
+        f"Access to {full_name} is restricted and you are not in the authorized list. Ask its owner for access.",
+        code="GatedRepo",
+    )
 
 
 def revision_not_found(revision: str) -> Refusal:
@@ -95,7 +130,7 @@ def from_disk_error(error: OSError | sqlite3.Error) -> Refusal | None:
 def wants_json(request: Request) -> bool:
     """Whether the client of this route parses JSON errors."""
     path: str = request.scope["path"]
-    return path.startswith(("/api/", "/_hub/")) or "/info/lfs/" in path
+    return path.startswith(("/api/", "/_hub/", "/oauth/")) or "/info/lfs/" in path or path in _VIEWER_PATHS
 
 
 def _header_safe(message: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Literal, get_args
@@ -15,14 +15,14 @@ from jobshelf.hub.refusal import Refusal, bad_request, conflict, entry_not_found
 
 Kind = Literal["model", "dataset", "space"]
 DEFAULT_BRANCH = "main"
-_HEADS, _TAGS = "refs/heads/", "refs/tags/"
+_HEADS, _TAGS, PULLS = "refs/heads/", "refs/tags/", "refs/pr/"
 _SHORT_SHA = 7
 _VARIABLES = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repo:
-    """A model, dataset or Space."""
+    """A model, dataset or Space; `gated` is `auto`, `manual`, or empty."""
 
     id: int
     kind: Kind
@@ -30,12 +30,19 @@ class Repo:
     name: str
     private: bool
     sdk: str | None
+    creator: str
+    gated: str
     created_at: str
 
     @property
     def full_name(self) -> str:
         """`namespace/name`."""
         return f"{self.namespace}/{self.name}"
+
+    @property
+    def entity(self) -> str:
+        """What a token's scope calls it: `dataset/namespace/name`."""
+        return f"{self.kind}/{self.full_name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +100,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ref:
-    """A branch (`refs/heads/..`) or a tag (`refs/tags/..`)."""
+    """A branch (`refs/heads/..`), a tag (`refs/tags/..`) or the head of a pull request (`refs/pr/..`)."""
 
     ref: str
     target: str
@@ -104,9 +111,14 @@ class Ref:
         return self.ref.startswith(_TAGS)
 
     @property
+    def is_pull(self) -> bool:
+        """Whether this is a pull request's."""
+        return self.ref.startswith(PULLS)
+
+    @property
     def name(self) -> str:
         """The short name."""
-        return self.ref.removeprefix(_HEADS).removeprefix(_TAGS)
+        return self.ref.removeprefix(_HEADS).removeprefix(_TAGS).removeprefix(PULLS)
 
 
 class Repos:
@@ -118,28 +130,35 @@ class Repos:
         self._read_tree = lru_cache(maxsize=256)(self._load_tree)
         self._read_index = lru_cache(maxsize=64)(lambda oid: _by_path(self._read_tree(oid)))
 
-    def create(self, kind: Kind, namespace: str, name: str, *, private: bool, sdk: str | None, first: Change) -> Repo:
-        """Create a repo whose branch `main` holds the commit `first`. Raises Refusal (409) when it exists."""
+    def create(
+        self, kind: Kind, namespace: str, name: str, *, private: bool, sdk: str | None, gated: str, first: Change
+    ) -> Repo:
+        """Create a repo whose branch `main` holds the commit `first`, whose author is its creator.
+
+        Raises Refusal (409) when it exists.
+        """
         with self._database.transaction():
-            if self.find(kind, namespace, name) is not None:
-                raise conflict(f"You already created this {kind} repo")
-            created_at = clock.now()
+            self._require_free(kind, namespace, name)
             repo_id = self._database.insert(
-                "INSERT INTO repos (kind, namespace, name, private, sdk, created_at) VALUES (?, ?, ?, ?, ?, ?)",
-                *(kind, namespace, name, private, sdk, created_at),
+                "INSERT INTO repos (kind, namespace, name, private, sdk, creator, gated, created_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                *(kind, namespace, name, private, sdk, first.author, gated, clock.now()),
             )
             commit = self._write_commit(repo_id, None, first)
             self._database.execute("INSERT INTO refs VALUES (?, ?, ?)", repo_id, _HEADS + DEFAULT_BRANCH, commit.oid)
-        return Repo(
-            id=repo_id, kind=kind, namespace=namespace, name=name, private=private, sdk=sdk, created_at=created_at
-        )
+            return self.all(kind)[repo_id]
 
     def find(self, kind: Kind, namespace: str, name: str) -> Repo | None:
         """The repo of that kind and name, if there is one."""
         row = self._database.row(
             "SELECT * FROM repos WHERE kind = ? AND namespace = ? AND name = ?", kind, namespace, name
         )
-        return None if row is None else Repo(**{**row, "private": bool(row["private"])})
+        return None if row is None else _repo(row)
+
+    def all(self, kind: Kind) -> dict[int, Repo]:
+        """All repos of a kind by id, newest first."""
+        rows = self._database.rows("SELECT * FROM repos WHERE kind = ? ORDER BY created_at DESC, id DESC", kind)
+        return {row["id"]: _repo(row) for row in rows}
 
     def delete(self, repo: Repo) -> None:
         """Remove a repo with its refs and commits."""
@@ -149,8 +168,18 @@ class Repos:
         """Make a repo private or public."""
         self._database.execute("UPDATE repos SET private = ? WHERE id = ?", private, repo.id)
 
+    def set_gated(self, repo: Repo, gated: str) -> None:
+        """Gate a repo (`auto`, `manual`) or open it (empty)."""
+        self._database.execute("UPDATE repos SET gated = ? WHERE id = ?", gated, repo.id)
+
+    def move(self, repo: Repo, namespace: str, name: str) -> None:
+        """Rename a repo. Raises Refusal (409) when the name is taken."""
+        with self._database.transaction():
+            self._require_free(repo.kind, namespace, name)
+            self._database.execute("UPDATE repos SET namespace = ?, name = ? WHERE id = ?", namespace, name, repo.id)
+
     def refs(self, repo: Repo) -> list[Ref]:
-        """All branches and tags, by name."""
+        """All branches, tags and heads of pull requests, by name."""
         rows = self._database.rows("SELECT name, target FROM refs WHERE repo = ? ORDER BY name", repo.id)
         return [Ref(ref=row["name"], target=row["target"]) for row in rows]
 
@@ -195,6 +224,10 @@ class Repos:
         """Raises Refusal (409) when the tag exists: tags do not move."""
         self._create_ref(repo, _TAGS + name, target, f"Tag reference exists already: {name}")
 
+    def create_pull(self, repo: Repo, num: int, target: Commit) -> None:
+        """Give a new pull request its head."""
+        self._create_ref(repo, f"{PULLS}{num}", target, f"Reference already exists: {PULLS}{num}")
+
     def delete_branch(self, repo: Repo, name: str) -> None:
         """Raises Refusal: 403 for `main`, 404 when there is no such branch."""
         if name == DEFAULT_BRANCH:
@@ -229,11 +262,14 @@ class Repos:
         return found
 
     def require_parent(self, repo: Repo, branch: str, parent: str | None) -> Commit:
-        """The head of a branch. Raises Refusal: 404 without such a branch, 412 when its head is not `parent`."""
-        target = self._target(repo.id, _HEADS + branch)
+        """The head of a branch (or `refs/pr/N`). Raises Refusal: 404 without such a branch, 412 when it is not `parent`.
+
+        A parent may be shortened, as everywhere, to its first 7 digits.
+        """
+        target = self._target(repo.id, full_ref(branch))
         if target is None:
             raise revision_not_found(branch)
-        if parent is not None and parent != target:
+        if parent is not None and not (len(parent) >= _SHORT_SHA and target.startswith(parent)):
             raise Refusal(412, f"A commit has happened since {parent}: '{branch}' is at {target}. Please refresh")
         return self._commit(repo.id, target)
 
@@ -247,12 +283,38 @@ class Repos:
             head = self.require_parent(repo, branch, change.parent)
             commit = self._write_commit(repo.id, head, change)
             self._database.execute(
-                "UPDATE refs SET target = ? WHERE repo = ? AND name = ?", commit.oid, repo.id, _HEADS + branch
+                "UPDATE refs SET target = ? WHERE repo = ? AND name = ?", commit.oid, repo.id, full_ref(branch)
             )
         return commit
 
+    def squash(self, repo: Repo, branch: str, change: Change) -> Commit:
+        """Replace the history of a branch by one commit with its present files."""
+        with self._database.transaction():
+            head = self.require_parent(repo, branch, None)
+            commit = self._write_commit(repo.id, None, replace(change, operations=self.changes(None, head)))
+            self._database.execute(
+                "UPDATE refs SET target = ? WHERE repo = ? AND name = ?", commit.oid, repo.id, full_ref(branch)
+            )
+        return commit
+
+    def changes(self, old: Commit | None, new: Commit) -> list[Put | Delete]:
+        """The operations that make the files of `new` out of those of `old` (None: of nothing)."""
+        before = {} if old is None else self._paths(old)
+        after = self._paths(new)
+        changed = {path: oid for path, oid in after.items() if before.get(path) != oid}
+        files = self.files(changed.values())
+        gone: list[Put | Delete] = [Delete(path=path, is_folder=False) for path in before if path not in after]
+        return gone + [Put(path=path, file=files[oid]) for path, oid in changed.items()]
+
+    def _paths(self, commit: Commit) -> dict[str, str]:
+        return {item.name: item.oid for item in self.tree(commit) if not item.is_tree}
+
+    def _require_free(self, kind: Kind, namespace: str, name: str) -> None:
+        if self.find(kind, namespace, name) is not None:
+            raise conflict(f"You already created this {kind} repo")
+
     def _write_commit(self, repo_id: int, head: Commit | None, change: Change) -> Commit:
-        paths = {} if head is None else {item.name: item.oid for item in self.tree(head) if not item.is_tree}
+        paths = {} if head is None else self._paths(head)
         for operation in change.operations:
             _apply(paths, operation)
         try:
@@ -350,6 +412,15 @@ def _new_commit(tree: str, head: Commit | None, change: Change) -> Commit:
 
 def _commit(row: sqlite3.Row) -> Commit:
     return Commit(**{key: row[key] for key in Commit.__slots__})
+
+
+def _repo(row: sqlite3.Row) -> Repo:
+    return Repo(**{**row, "private": bool(row["private"])})
+
+
+def full_ref(branch: str) -> str:
+    """The whole name of a branch, or of the head of a pull request."""
+    return branch if branch.startswith(PULLS) else _HEADS + branch
 
 
 def _inside(folder: str, item: git.TreeItem) -> git.TreeItem:

@@ -54,8 +54,12 @@ class _Run:
 class Runner:
     """Starts, watches and stops Jobs. Secrets live in the Job's thread and nowhere else."""
 
-    def __init__(self, endpoint: str, *, jobs: Jobs, blobs: Blobs, buckets: Buckets, xet: Xet) -> None:
+    def __init__(self, endpoint: str, folder: Path, *, jobs: Jobs, blobs: Blobs, buckets: Buckets, xet: Xet) -> None:
         self._endpoint = endpoint
+        # a Hub that was killed could not tidy up
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        self._folder = folder
         self._jobs = jobs
         self._blobs = blobs
         self._buckets = buckets
@@ -81,6 +85,11 @@ class Runner:
         run = self._runs.get(job.id)
         if run is not None:
             _stop(run, "CANCELED", None)
+
+    def group(self, job: Job) -> int | None:
+        """The process group in which a Job runs now; None when it does not."""
+        run = self._runs.get(job.id)
+        return None if run is None or run.process is None else run.process.pid
 
     def close(self) -> None:
         """Stop every Job and wait until none is left."""
@@ -109,7 +118,7 @@ class Runner:
     def _run(self, run: _Run) -> tuple[Stage, str | None]:
         spec = run.job.spec
         self._log(run, f"Image {spec.image or spec.space} was not used: the embedded Hub runs Jobs on this machine")
-        with tempfile.TemporaryDirectory(prefix="jobshelf-job-", ignore_cleanup_errors=True) as made:
+        with tempfile.TemporaryDirectory(dir=self._folder, ignore_cleanup_errors=True) as made:
             # the whole path, as the Job itself will see it
             folder = Path(made).resolve()
             folders = {mount.mount_path: folder / "volumes" / str(n) for n, mount in enumerate(run.mounts)}

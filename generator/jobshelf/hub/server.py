@@ -3,29 +3,43 @@
 from __future__ import annotations
 
 import fcntl
-import re
 import signal
 import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO
 
 import uvicorn
 
 from jobshelf.errors import EnvironmentFault
+from jobshelf.hub.access import Access
 from jobshelf.hub.account import Account, Accounts
 from jobshelf.hub.app import build_app
 from jobshelf.hub.blobs import Blobs
 from jobshelf.hub.buckets import Buckets
+from jobshelf.hub.clock import Clock
+from jobshelf.hub.connection import HubProtocol
 from jobshelf.hub.core import Core
 from jobshelf.hub.database import Database
+from jobshelf.hub.discussions import Discussions
+from jobshelf.hub.faults import Fault, FaultKind, FaultPlan, planned
+from jobshelf.hub.happenings import Happenings
 from jobshelf.hub.jobs import Jobs
-from jobshelf.hub.journal import Fault, Journal, Request
+from jobshelf.hub.journal import Journal, Request
+from jobshelf.hub.limits import Limit, Limits
+from jobshelf.hub.notifier import Notifier
+from jobshelf.hub.parts import Parts
+from jobshelf.hub.publishers import Publisher, Publishers
 from jobshelf.hub.repos import Repos
 from jobshelf.hub.runner import Runner
+from jobshelf.hub.scheduler import Scheduler
+from jobshelf.hub.schedules import Schedules
 from jobshelf.hub.signing import Signer
+from jobshelf.hub.tls import Tls, tls_proxy
+from jobshelf.hub.vault import Vault
+from jobshelf.hub.webhooks import Webhooks
 from jobshelf.hub.xet import Xet
 
 _LOOPBACK = "127.0.0.1"
@@ -35,10 +49,15 @@ _DRAIN_SECONDS = 2
 
 
 class Hub:
-    """A running Hub. `endpoint` is what clients set as `HF_ENDPOINT`."""
+    """A running Hub. `endpoint` is what clients set as `HF_ENDPOINT`.
 
-    def __init__(self, core: Core) -> None:
+    `tls` is there in TLS mode: `hub.tls.environment()` is for clients that know `https://huggingface.co` only.
+    """
+
+    def __init__(self, core: Core, scheduler: Scheduler, tls: Tls | None) -> None:
         self._core = core
+        self._scheduler = scheduler
+        self.tls = tls
 
     @property
     def endpoint(self) -> str:
@@ -57,20 +76,52 @@ class Hub:
         self,
         *,
         path: str,
-        status: int,
+        kind: FaultKind = "status",
+        status: int = 0,
         method: str | None = None,
         times: int = 1,
         nth: int = 1,
+        seconds: float = 0.0,
         headers: Mapping[str, str] | None = None,
-    ) -> None:
-        """Answer the `nth` to `nth + times - 1`-th request that matches with `status`, without doing it.
+    ) -> Fault:
+        """Let the `nth` to `nth + times - 1`-th request that matches fail; `jobshelf.hub.faults.Fault` says how.
 
-        `path` is a regular expression searched in the raw path with its query; `method` None means any.
+        `path` is a regular expression searched in the raw path with its query; `method` None means any. The fault that is
+        returned counts what it saw and struck. Raises ValueError for one that could not strike.
         """
-        fault = Fault(
-            method=method, path=re.compile(path), status=status, times=times, nth=nth, headers=dict(headers or {})
+        fault = planned(
+            path=path,
+            kind=kind,
+            status=status,
+            method=method,
+            times=times,
+            nth=nth,
+            seconds=seconds,
+            headers=headers,
         )
-        self._core.journal.plan(fault)
+        self._core.faults.add(fault)
+        return fault
+
+    def clear_faults(self) -> None:
+        """Let nothing fail from now on."""
+        self._core.faults.clear()
+
+    def limit_commits(self, count: int | None, *, seconds: float = 3600) -> None:
+        """Answer 429 to more than `count` commits to one repo in `seconds`; None lifts the limit. It begins at zero."""
+        self._core.limits.commits.set(None if count is None else Limit(count=count, seconds=seconds))
+
+    def limit_requests(self, count: int | None, *, seconds: float = 300) -> None:
+        """Answer 429 to more than `count` requests of one user in `seconds`; None lifts the limit. It begins at zero."""
+        self._core.limits.requests.set(None if count is None else Limit(count=count, seconds=seconds))
+
+    def trust_publisher(self, resource: str, **claims: str) -> None:
+        """Give whoever shows an id token with these claims an hour's token for `resource` (`datasets/acme/scripts`)."""
+        self._core.publishers.trust(Publisher(resource=resource, claims=claims))
+
+    def pass_time(self, seconds: float) -> None:
+        """Let the clock of the schedules run ahead, and start what is due by it."""
+        self._core.time.advance(seconds)
+        self._scheduler.look()
 
     def run_forever(self) -> None:
         """Wait until SIGINT or SIGTERM arrives. Call it from the main thread."""
@@ -84,19 +135,29 @@ class Hub:
 
 
 @contextmanager
-def serve(root: Path, *, port: int = 0, accounts: Sequence[Account] = (), capacity: int | None = None) -> Iterator[Hub]:
+def serve(
+    root: Path,
+    *,
+    port: int = 0,
+    accounts: Sequence[Account] = (),
+    capacity: int | None = None,
+    tls: bool = False,
+) -> Iterator[Hub]:
     """Run a Hub on 127.0.0.1 that keeps its state under `root`; it is ready when the block begins.
 
-    `port` 0 takes a free one. `capacity` is the number of bytes that the store may hold. When the block ends the
-    server and every Job are stopped. Raises EnvironmentFault when the port is taken or another Hub uses `root`.
+    `port` 0 takes a free one. `capacity` is the number of bytes that the store may hold. `tls` adds
+    the Hub under its real name (`jobshelf.hub.tls`). When the block ends the server and every Job are stopped. Raises
+    EnvironmentFault when the port is taken, another Hub uses `root`, or TLS mode lacks its package.
     """
     with (
         _lock(root),
         _bound(port) as listener,
         _core(root, listener, accounts, capacity) as core,
         _running(core, listener),
+        _by_itself(core) as scheduler,
+        tls_proxy(root / "tls", listener.getsockname()[1]) if tls else nullcontext() as proxy,
     ):
-        yield Hub(core)
+        yield Hub(core, scheduler, proxy)
 
 
 def _lock(root: Path) -> IO[str]:
@@ -114,7 +175,8 @@ def _lock(root: Path) -> IO[str]:
 
 @contextmanager
 def _bound(port: int) -> Iterator[socket.socket]:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+    # with the protocol named, asyncio sets TCP_NODELAY: without it every answer waits 40 ms for an acknowledgement
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((_LOOPBACK, port))
@@ -138,6 +200,7 @@ def _core(root: Path, listener: socket.socket, accounts: Sequence[Account], capa
 def _assembled(root: Path, database: Database, port: int, accounts: Sequence[Account], capacity: int | None) -> Core:
     endpoint = f"http://{_LOOPBACK}:{port}"
     blobs = Blobs(root / "blobs", capacity=capacity)
+    repos = Repos(database)
     buckets = Buckets(database)
     xet = Xet(root / "xet", database=database, blobs=blobs)
     jobs = Jobs(root / "jobs", database=database)
@@ -146,13 +209,24 @@ def _assembled(root: Path, database: Database, port: int, accounts: Sequence[Acc
         alias=f"http://localhost:{port}",
         accounts=Accounts(accounts),
         journal=Journal(),
+        faults=FaultPlan(),
+        limits=Limits(),
         blobs=blobs,
-        repos=Repos(database),
+        parts=Parts(root / "parts", blobs=blobs),
+        repos=repos,
+        access=Access(database),
+        discussions=Discussions(database, repos),
         buckets=buckets,
         xet=xet,
         jobs=jobs,
-        runner=Runner(endpoint, jobs=jobs, blobs=blobs, buckets=buckets, xet=xet),
+        schedules=Schedules(database),
+        webhooks=Webhooks(database),
+        vault=Vault(),
+        time=Clock(),
+        happenings=Happenings(),
+        runner=Runner(endpoint, root / "running", jobs=jobs, blobs=blobs, buckets=buckets, xet=xet),
         signer=Signer(database.secret("signing key")),
+        publishers=Publishers(),
     )
 
 
@@ -160,6 +234,7 @@ def _assembled(root: Path, database: Database, port: int, accounts: Sequence[Acc
 def _running(core: Core, listener: socket.socket) -> Iterator[None]:
     config = uvicorn.Config(
         build_app(core),
+        http=HubProtocol,
         backlog=_BACKLOG,
         access_log=False,
         log_config=None,
@@ -179,6 +254,19 @@ def _running(core: Core, listener: socket.socket) -> Iterator[None]:
         core.runner.close()
         server.should_exit = True
         thread.join()
+
+
+@contextmanager
+def _by_itself(core: Core) -> Iterator[Scheduler]:
+    """Let the Hub do what nobody calls it for: start scheduled Jobs, tell webhooks."""
+    scheduler, notifier = Scheduler(core), Notifier(core)
+    core.happenings.listen(notifier.tell)
+    scheduler.start()
+    try:
+        yield scheduler
+    finally:
+        scheduler.close()
+        notifier.close()
 
 
 def _await_start(server: uvicorn.Server, thread: threading.Thread) -> None:

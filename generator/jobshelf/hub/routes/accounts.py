@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
-from jobshelf.hub.account import require_account
+from jobshelf.hub.account import Account, Scope, require_account
 from jobshelf.hub.call import Call, route, take, take_or
 from jobshelf.hub.card import front_matter
 
@@ -21,10 +21,25 @@ def whoami(call: Call) -> Response:
             "name": account.name,
             "fullname": account.name,
             "isPro": False,
-            "orgs": [{"type": "org", "id": org, "name": org, "roleInOrg": account.role} for org in account.orgs],
-            "auth": {"type": "access_token", "accessToken": {"displayName": "jobshelf", "role": account.role}},
+            "orgs": [
+                {"type": "org", "id": org, "name": org, "roleInOrg": account.role_in(org)} for org in account.orgs
+            ],
+            "auth": {"type": "access_token", "accessToken": _described_token(account)},
         }
     )
+
+
+def _described_token(account: Account) -> dict[str, Any]:
+    token: dict[str, Any] = {"displayName": "jobshelf", "role": account.role}
+    if account.role == "fineGrained":
+        scoped = [{"entity": _entity(scope), "permissions": list(scope.permissions)} for scope in account.scopes]
+        token["fineGrained"] = {"canReadGatedRepos": True, "global": list(account.permissions), "scoped": scoped}
+    return token
+
+
+def _entity(scope: Scope) -> dict[str, str]:
+    kind, _, name = scope.entity.partition("/")
+    return {"_id": scope.entity, "type": kind, "name": name}
 
 
 def agent_harnesses(_: Call) -> Response:
@@ -44,14 +59,8 @@ def validate_yaml(call: Call) -> Response:
     return JSONResponse({"errors": [], "warnings": missing})
 
 
-def journal(call: Call) -> Response:
-    """The request journal, for other processes."""
-    return JSONResponse([asdict(entry) for entry in call.core.journal.entries()])
-
-
 ROUTES = [
     route("/api/whoami-v2", whoami, "GET"),
     route("/api/agent-harnesses", agent_harnesses, "GET"),
     route("/api/validate-yaml", validate_yaml, "POST"),
-    route("/_hub/journal", journal, "GET"),
 ]

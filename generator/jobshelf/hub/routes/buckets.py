@@ -8,12 +8,13 @@ from typing import Any
 from starlette.responses import FileResponse, JSONResponse, Response
 
 from jobshelf.hub import clock
-from jobshelf.hub.account import can_read, require_account, require_write
+from jobshelf.hub.account import can_read, require_account
 from jobshelf.hub.buckets import Add, Bucket, BucketFile, Remove
 from jobshelf.hub.call import Call, is_private, new_namespace, only, route, take
+from jobshelf.hub.lookup import find_bucket, require_bucket_write
 from jobshelf.hub.names import file_path, repo_name
 from jobshelf.hub.paging import paged
-from jobshelf.hub.refusal import Refusal, bad_request, conflict, entry_not_found, not_authenticated, repo_not_found
+from jobshelf.hub.refusal import Refusal, bad_request, conflict, entry_not_found
 from jobshelf.hub.routes.xet import token_answer
 from jobshelf.hub.xet import Content
 
@@ -135,17 +136,9 @@ def _readable(call: Call) -> Bucket:
     return find_bucket(call, _namespace(call), call.params["name"])
 
 
-def find_bucket(call: Call, namespace: str, name: str) -> Bucket:
-    """Find a bucket for a caller. Raises Refusal: 401 to anonymous callers, 404 to others, for missing and private alike."""
-    bucket = call.core.buckets.find(namespace, name)
-    if bucket is None or not can_read(call.caller, namespace=namespace, private=bucket.private):
-        raise not_authenticated() if call.caller is None else repo_not_found()
-    return bucket
-
-
 def _writable(call: Call, action: str) -> Bucket:
     bucket = _readable(call)
-    require_write(call.caller, namespace=bucket.namespace, action=action)
+    require_bucket_write(call.caller, bucket, action)
     return bucket
 
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from pathspec import GitIgnoreSpec
 from starlette.responses import JSONResponse, Response
 
 from jobshelf.hub import git
 from jobshelf.hub.account import require_account
 from jobshelf.hub.call import Call, route, take, take_or
 from jobshelf.hub.card import front_matter
+from jobshelf.hub.happenings import Happening, RefChange
 from jobshelf.hub.names import file_path, sha256_hex
 from jobshelf.hub.refusal import bad_request, not_implemented
-from jobshelf.hub.repos import Change, Delete, File, Put, Repo
+from jobshelf.hub.repos import PULLS, Change, Commit, Delete, File, Put, Repo, full_ref
 from jobshelf.hub.routes.xet import xet_owner
 
 _REGULAR_LIMIT = 10 * 1024 * 1024
@@ -34,13 +36,10 @@ def preupload(call: Call) -> Response:
 
     With the id of the content that is there now, by which clients leave out what did not change.
     """
-    repo = call.writable_repo("write to a repo")
-    if call.flag("create_pr"):
-        raise not_implemented("pull requests")
+    repo = call.committable_repo()
     payload = call.json()
-    if take_or(payload, "gitIgnore", ""):
-        raise not_implemented("preupload with a .gitignore")
     commit = call.core.repos.resolve(repo, call.params["revision"])
+    ignored = _ignored(call, commit, take_or(payload, "gitIgnore", ""))
     known = {item.name: item.oid for item in call.core.repos.tree(commit) if not item.is_tree}
     sent = [_object(item) for item in take(payload, "files", list)]
     paths = [file_path(take(item, "path", str)) for item in sent]
@@ -50,31 +49,64 @@ def preupload(call: Call) -> Response:
         mode = _upload_mode(path, size=take(item, "size", int), sample=_decoded(take_or(item, "sample", "")))
         there = files.get(known.get(path, ""))
         oid = {} if there is None else {"oid": there.sha256 if mode == "lfs" else there.oid}
-        answers.append({"path": path, "uploadMode": mode, "shouldIgnore": False, **oid})
+        answers.append({"path": path, "uploadMode": mode, "shouldIgnore": ignored(path), **oid})
     return JSONResponse({"files": answers})
 
 
 def commit(call: Call) -> Response:
     """Make one commit of the operations in the body, or none."""
-    repo = call.writable_repo("write to a repo")
-    if call.flag("create_pr"):
-        raise not_implemented("pull requests")
-    branch = call.params["revision"]
+    repo, revision = call.committable_repo(), call.params["revision"]
     header, operations = _header_and_operations(call)
     parent = take_or(header, "parentCommit", "") or None
     # a stale request must not leave blobs behind
-    call.core.repos.require_parent(repo, branch, parent)
+    head = _start_of_pull(call, repo, parent) if call.flag("create_pr") else None
+    if head is None:
+        call.core.repos.require_parent(repo, revision, parent)
+    call.core.limits.commits.count(repo.entity)
     change = Change(
         operations=_stored(call, repo, operations),
         title=take(header, "summary", str),
         message=take_or(header, "description", ""),
         author=require_account(call.caller).name,
-        parent=parent,
+        parent=None if head else parent,
     )
-    made = call.core.repos.commit(repo, branch, change)
-    prefix = "" if repo.kind == "model" else f"{repo.kind}s/"
-    url = f"{call.origin}/{prefix}{repo.full_name}/commit/{made.oid}"
-    return JSONResponse({"success": True, "commitOid": made.oid, "commitUrl": url, "hookOutput": ""})
+    return _committed(call, repo, revision, change, head)
+
+
+def _start_of_pull(call: Call, repo: Repo, parent: str | None) -> Commit:
+    """The commit on which a new pull request stands: the one asked for, else the revision in the path."""
+    return call.core.repos.resolve(repo, parent or call.params["revision"])
+
+
+def _committed(call: Call, repo: Repo, revision: str, change: Change, head: Commit | None) -> Response:
+    core, pull = call.core, {}
+    if head is not None:
+        opened, made = core.discussions.propose(repo, change, head)
+        core.happenings.tell(Happening(repo=repo, action="create", scope="discussion", discussion=opened))
+        pull = {"pullRequestUrl": f"{repo_url(call, repo)}/discussions/{opened.num}"}
+    else:
+        made = core.repos.commit(repo, revision, change)
+        if revision.startswith(PULLS):
+            core.discussions.note_commit(repo, int(revision.removeprefix(PULLS)), made)
+        moved = RefChange(ref=full_ref(revision), old=made.parent, new=made.oid)
+        core.happenings.tell(Happening(repo=repo, action="update", scope="repo.content", refs=[moved]))
+    url = f"{repo_url(call, repo)}/commit/{made.oid}"
+    return JSONResponse({"success": True, "commitOid": made.oid, "commitUrl": url, "hookOutput": "", **pull})
+
+
+def repo_url(call: Call, repo: Repo) -> str:
+    """The address of a repo's page."""
+    return f"{call.origin}/{'' if repo.kind == 'model' else f'{repo.kind}s/'}{repo.full_name}"
+
+
+def _ignored(call: Call, commit: Commit, sent: str) -> Callable[[str], bool]:
+    """Whether a path is to be left out by the .gitignore that comes with the upload, else by the repo's own."""
+    there = None if sent else call.core.repos.file(commit, ".gitignore")
+    text = sent or (call.core.blobs.read(there.sha256).decode(errors="replace") if there else "")
+    try:
+        return GitIgnoreSpec.from_lines(text.splitlines()).match_file
+    except ValueError as error:
+        raise bad_request(f"Malformed .gitignore: {error}") from error
 
 
 def _upload_mode(path: str, *, size: int, sample: bytes) -> str:

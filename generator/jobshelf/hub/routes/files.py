@@ -6,6 +6,7 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 
 from jobshelf.hub import git
 from jobshelf.hub.call import Call, route
+from jobshelf.hub.lookup import require_open
 from jobshelf.hub.refusal import entry_not_found
 from jobshelf.hub.repos import Commit, File
 
@@ -34,6 +35,7 @@ def raw(call: Call) -> Response:
 
 def _found(call: Call) -> tuple[Commit, str, File]:
     repo = call.readable_repo()
+    require_open(call, repo)
     commit = call.core.repos.resolve(repo, call.params["revision"])
     path = call.params["path"]
     file = call.core.repos.file(commit, path)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import posixpath
-import secrets
+import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
 
@@ -17,22 +16,17 @@ from starlette.routing import Route
 
 from jobshelf.hub import clock
 from jobshelf.hub.account import require_account, require_write
-from jobshelf.hub.call import Call, only, parse, readable_repo, route, take, take_or
+from jobshelf.hub.call import Call, parse, route
+from jobshelf.hub.core import Core
 from jobshelf.hub.flavors import FLAVORS
-from jobshelf.hub.jobs import DEFAULT_TIMEOUT_SECONDS, Job, JobSpec, Volume, matching
-from jobshelf.hub.mounts import Mount, below
-from jobshelf.hub.names import file_path
+from jobshelf.hub.jobs import Job, matching
+from jobshelf.hub.launch import launch
+from jobshelf.hub.metrics import Meter
 from jobshelf.hub.paging import paged
 from jobshelf.hub.refusal import Refusal, bad_request
-from jobshelf.hub.repos import DEFAULT_BRANCH, repo_kind
-from jobshelf.hub.routes.buckets import find_bucket
+from jobshelf.hub.routes.specs import described_spec, parse_spec, texts
 
-_LONGEST_TIMEOUT_SECONDS = 7 * 24 * 3600
-_MOST_ATTEMPTS = 10
-_KNOWN = {
-    *("command", "arguments", "environment", "secrets", "flavor", "timeoutSeconds", "attempts", "labels", "volumes"),
-    *("dockerImage", "spaceId"),
-}
+_METRIC_SECONDS = 1
 _POLL_SECONDS = 0.05
 _KEEP_ALIVE_SECONDS = 30
 
@@ -45,54 +39,48 @@ def hardware(_: Call) -> Response:
 def create(call: Call) -> Response:
     """Start a Job."""
     namespace = call.params["namespace"]
-    account = require_write(call.caller, namespace=namespace, action="run a Job")
+    require_write(call.caller, namespace=namespace, action="run a Job", right="job.write")
     payload = call.json()
-    spec = _spec(payload)
-    moment = clock.now()
-    job = Job(
-        id=secrets.token_hex(12),
-        namespace=namespace,
-        initiator=account.name,
-        spec=spec,
-        labels=_texts(payload, "labels"),
-        stage="RUNNING",
-        message=None,
-        created_at=moment,
-        started_at=moment,
-        finished_at=None,
-    )
-    mounts = [_mount(call, volume) for volume in spec.volumes]
-    call.core.runner.start(job, secrets=_texts(payload, "secrets"), mounts=mounts)
-    return JSONResponse(_described(call, job))
+    spec, secret_table = parse_spec(payload), texts(payload, "secrets")
+    job = launch(call, namespace, spec, labels=texts(payload, "labels"), secret_table=secret_table)
+    return JSONResponse(described_job(call.core, job))
+
+
+def rerun(call: Call) -> Response:
+    """Start a Job again, with the secrets that it had. Raises Refusal (409) when the Hub has forgotten them."""
+    job = _find(call)
+    secret_table = call.core.vault.of(job.id, job.spec.secret_names)
+    again = launch(call, job.namespace, job.spec, labels=job.labels, secret_table=secret_table)
+    return JSONResponse(described_job(call.core, again))
 
 
 def list_all(call: Call) -> Response:
     """List the Jobs of a namespace, newest first."""
-    namespace = _own_namespace(call)
+    namespace = own_namespace(call)
     jobs = call.core.jobs.of(namespace)
     shown = matching(jobs, stages=call.query.getlist("stage"), labels=call.query.getlist("label"))
-    return paged(call, [_described(call, job) for job in shown])
+    return paged(call, [described_job(call.core, job) for job in shown])
 
 
 def inspect(call: Call) -> Response:
     """Describe a Job."""
-    return JSONResponse(_described(call, _find(call)))
+    return JSONResponse(described_job(call.core, _find(call)))
 
 
 def cancel(call: Call) -> Response:
     """Stop a Job. A Job that is over stays as it is."""
     job = _find(call)
-    require_write(call.caller, namespace=job.namespace, action="cancel a Job")
+    require_write(call.caller, namespace=job.namespace, action="cancel a Job", right="job.write")
     call.core.runner.cancel(job)
-    return JSONResponse(_described(call, job))
+    return JSONResponse(described_job(call.core, job))
 
 
 def set_labels(call: Call) -> Response:
     """Replace a Job's labels."""
     job = _find(call)
-    require_write(call.caller, namespace=job.namespace, action="label a Job")
-    call.core.jobs.set_labels(job, _texts(call.json(), "labels"))
-    return JSONResponse(_described(call, _find(call)))
+    require_write(call.caller, namespace=job.namespace, action="label a Job", right="job.write")
+    call.core.jobs.set_labels(job, texts(call.json(), "labels"))
+    return JSONResponse(described_job(call.core, _find(call)))
 
 
 async def logs(request: Request) -> Response:
@@ -103,6 +91,26 @@ async def logs(request: Request) -> Response:
     if tail and not (tail.isascii() and tail.isdigit() and len(tail) < 10):
         raise bad_request(f"'tail' must be a number of lines, found '{tail[:40]}'")
     return StreamingResponse(_events(call, job, int(tail) if tail else None), media_type="text/event-stream")
+
+
+async def metrics(request: Request) -> Response:
+    """What a running Job uses, once a second as server-sent events. Raises Refusal (406) when it does not run."""
+    call = parse(request, b"")
+    job = await run_in_threadpool(_find, call)
+    if job.is_over:
+        raise Refusal(406, "Job is not running")
+    return StreamingResponse(_measured(call, job), media_type="text/event-stream")
+
+
+async def _measured(call: Call, job: Job) -> AsyncIterator[str]:
+    meter: Meter | None = None
+    while not job.is_over:
+        group = call.core.runner.group(job)
+        if group is not None:
+            meter = meter or Meter(group, FLAVORS[job.spec.flavor])
+            yield f"event: metric\ndata: {json.dumps(await run_in_threadpool(meter.read))}\n\n"
+        await asyncio.sleep(_METRIC_SECONDS)
+        job = await run_in_threadpool(_find, call)
 
 
 async def _events(call: Call, job: Job, tail: int | None) -> AsyncIterator[str]:
@@ -125,7 +133,7 @@ async def _events(call: Call, job: Job, tail: int | None) -> AsyncIterator[str]:
         await asyncio.sleep(_POLL_SECONDS)
 
 
-def _own_namespace(call: Call) -> str:
+def own_namespace(call: Call) -> str:
     """Jobs are seen by the members of their namespace only."""
     account, namespace = require_account(call.caller), call.params["namespace"]
     if namespace not in account.namespaces:
@@ -134,128 +142,32 @@ def _own_namespace(call: Call) -> str:
 
 
 def _find(call: Call) -> Job:
-    job = call.core.jobs.find(_own_namespace(call), call.params["job"])
+    job = call.core.jobs.find(own_namespace(call), call.params["job"])
     if job is None:
         raise Refusal(404, f"Job not found: {call.params['job']}")
     return job
 
 
-def _spec(payload: Mapping[str, Any]) -> JobSpec:
-    only(payload, _KNOWN, "the Job setting")
-    command = _strings(payload, "command")
-    image, space = take_or(payload, "dockerImage", "") or None, take_or(payload, "spaceId", "") or None
-    if not command or (image is None) == (space is None):
-        raise bad_request("A Job needs a 'command', and either a 'dockerImage' or a 'spaceId'")
-    flavor = take_or(payload, "flavor", "cpu-basic")
-    if flavor not in FLAVORS:
-        raise bad_request(f"Unknown flavor '{flavor}': expected one of {', '.join(FLAVORS)}")
-    return JobSpec(
-        command=command,
-        arguments=_strings(payload, "arguments"),
-        environment=_texts(payload, "environment"),
-        flavor=flavor,
-        timeout_seconds=_between(payload, "timeoutSeconds", DEFAULT_TIMEOUT_SECONDS, _LONGEST_TIMEOUT_SECONDS),
-        attempts=_between(payload, "attempts", 1, _MOST_ATTEMPTS),
-        volumes=tuple(_volume(item) for item in take_or(payload, "volumes", [])),
-        image=image,
-        space=space,
-    )
-
-
-def _strings(payload: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    values = take_or(payload, key, [])
-    if not all(isinstance(value, str) and "\x00" not in value for value in values):
-        raise bad_request(f"'{key}' must be a list of strings")
-    return tuple(values)
-
-
-def _texts(payload: Mapping[str, Any], key: str) -> dict[str, str]:
-    """A table of strings; numbers and truth values become text, as environment variables do."""
-    values = take_or(payload, key, {})
-    for name, value in values.items():
-        if not name or "=" in name or "\x00" in f"{name}{value}" or not isinstance(value, str | int | float | bool):
-            raise bad_request(f"'{key}' must be a table of strings; '{name[:80]}' does not fit")
-    return {name: str(value) for name, value in values.items()}
-
-
-def _between(payload: Mapping[str, Any], key: str, default: int, most: int) -> int:
-    value = take_or(payload, key, default)
-    if not 1 <= value <= most:
-        raise bad_request(f"'{key}' must be between 1 and {most}, found {value}")
-    return value
-
-
-def _volume(item: object) -> Volume:
-    if not isinstance(item, dict):
-        raise bad_request("A volume must be a JSON object")
-    kind, mount_path = take_or(item, "type", "model"), take(item, "mountPath", str)
-    if not mount_path.startswith("/") or posixpath.normpath(mount_path) != mount_path or mount_path == "/":
-        raise bad_request(f"'mountPath' must be an absolute path below '/', found '{mount_path[:200]}'")
-    path = take_or(item, "path", "").strip("/")
-    return Volume(
-        kind=kind,
-        source=take(item, "source", str),
-        mount_path=mount_path,
-        path=file_path(path) if path else "",
-        revision=take_or(item, "revision", DEFAULT_BRANCH),
-        # repos are never written through a mount
-        read_only=take_or(item, "readOnly", False) or kind != "bucket",
-    )
-
-
-def _mount(call: Call, volume: Volume) -> Mount:
-    """The files of a volume, as they are now. Raises Refusal when the caller may not read, or not write them."""
-    namespace, _, name = volume.source.partition("/")
-    if volume.kind == "bucket":
-        bucket = find_bucket(call, namespace, name)
-        if not volume.read_only:
-            require_write(call.caller, namespace=bucket.namespace, action="write to a bucket")
-        files = {file.path: file.content.sha256 for file in call.core.buckets.files(bucket)}
-        target = None if volume.read_only else bucket
-        return Mount(mount_path=volume.mount_path, files=below(files, volume.path), bucket=target, inside=volume.path)
-    repo = readable_repo(call, repo_kind(volume.kind), namespace, name)
-    commit = call.core.repos.resolve(repo, volume.revision)
-    paths = {item.name: item.oid for item in call.core.repos.tree(commit) if not item.is_tree}
-    contents = call.core.repos.files(paths.values())
-    files = {path: contents[oid].sha256 for path, oid in paths.items()}
-    return Mount(mount_path=volume.mount_path, files=below(files, volume.path))
-
-
-def _described(call: Call, job: Job) -> dict[str, Any]:
-    spec = job.spec
-    kind = "org" if call.core.accounts.is_organisation(job.namespace) else "user"
-    image = {"dockerImage": spec.image} if spec.image else {"spaceId": spec.space}
+def described_job(core: Core, job: Job) -> dict[str, Any]:
+    """A Job as the Hub shows it."""
+    kind, _, started_by = job.origin.partition(":")
     return {
         "id": job.id,
         "createdAt": job.created_at,
         "startedAt": job.started_at,
         "finishedAt": job.finished_at,
-        **image,
-        "command": list(spec.command),
-        "arguments": list(spec.arguments),
-        "environment": spec.environment,
-        "secrets": {},
-        "flavor": spec.flavor,
-        "timeoutSeconds": spec.timeout_seconds,
-        "retry": spec.attempts - 1,
-        "labels": job.labels,
-        "volumes": [_described_volume(volume) for volume in spec.volumes],
+        **described_spec(job.spec, job.labels),
         "status": {"stage": job.stage, "message": job.message},
         "durations": _durations(job),
-        "owner": {"id": job.namespace, "name": job.namespace, "type": kind},
-        "initiator": {"id": job.initiator, "name": job.initiator, "type": "user"},
+        "owner": described_owner(core, job.namespace),
+        "initiator": {"type": kind, "id": started_by or job.initiator, "name": job.initiator},
     }
 
 
-def _described_volume(volume: Volume) -> dict[str, Any]:
-    return {
-        "type": volume.kind,
-        "source": volume.source,
-        "mountPath": volume.mount_path,
-        "path": volume.path,
-        "revision": None if volume.kind == "bucket" else volume.revision,
-        "readOnly": volume.read_only,
-    }
+def described_owner(core: Core, namespace: str) -> dict[str, str]:
+    """A namespace as the owner of something."""
+    kind = "org" if core.accounts.is_organisation(namespace) else "user"
+    return {"id": namespace, "name": namespace, "type": kind}
 
 
 def _durations(job: Job) -> dict[str, int]:
@@ -272,5 +184,7 @@ ROUTES = [
     route(_JOB, inspect, "GET"),
     route(_JOB + "/cancel", cancel, "POST"),
     route(_JOB + "/labels", set_labels, "PUT"),
+    route(_JOB + "/duplicate", rerun, "POST"),
+    Route(_JOB + "/metrics", metrics, methods=["GET"]),
     Route(_JOB + "/logs", logs, methods=["GET"]),
 ]

@@ -13,7 +13,7 @@ from jobshelf.hub.xet import TOKEN_LIFETIME_SECONDS
 
 def write_token(call: Call) -> Response:
     """Where to upload the large files of a commit."""
-    repo = call.writable_repo("write to a repo")
+    repo = call.committable_repo()
     return token_answer(call.core.xet.open_upload(xet_owner(repo)))
 
 

@@ -1,0 +1,68 @@
+"""The page for people."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+import pytest
+from huggingface_hub import HfApi
+
+from hub.contract import ADA, Ask, commit_of
+
+HOSTILE = "<script>alert(1)</script>"
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+
+class Cells(HTMLParser):
+    """The tags of a page and the text of its cells."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.cells: list[str] = []
+        self.in_cell = False
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        if tag in {"td", "th"}:
+            self.cells.append("")
+            self.in_cell = True
+
+    def handle_endtag(self, tag: str) -> None:
+        self.in_cell = self.in_cell and tag not in {"td", "th"}
+
+    def handle_data(self, data: str) -> None:
+        if self.in_cell:
+            self.cells[-1] += data
+
+
+def test_an_empty_hub_says_so(ask: Ask):
+    answer = ask("GET", "/")
+    assert (answer.status, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert Cells(answer.body.decode()).cells.count("none") == 3
+
+
+def test_repos_jobs_and_requests(ada: HfApi, ask: Ask):
+    ada.create_repo("ada/data", repo_type="dataset", private=True)
+    ada.create_repo("acme/model")
+    job = ada.run_job(image="x", command=["sh", "-c", "exit 3"], namespace="ada")
+    ada.wait_for_job(job.id, namespace="ada", poll_interval=0.05)
+    cells = [cell.strip() for cell in Cells(ask("GET", "/").body.decode()).cells]
+    place = cells.index("ada/data")
+    assert cells[place - 1 : place + 3] == ["dataset", "ada/data", "private", ada.dataset_info("ada/data").sha[:12]]
+    assert cells[cells.index(job.id) + 2] == "ERROR: Job failed with exit code: 3"
+    assert "/api/repos/create" in cells
+
+
+def test_what_others_named_does_not_run(ada: HfApi, ask: Ask):
+    ask("GET", f"/api/models?search={HOSTILE}&x='\"")
+    ask("POST", "/api/datasets/ada/x/commit/main", token=ADA.token, body=commit_of({HOSTILE: b"1"}))
+    job = ada.run_job(image=HOSTILE, command=[HOSTILE], labels={"name": HOSTILE}, namespace="ada")
+    ada.wait_for_job(job.id, namespace="ada", poll_interval=0.05)
+    answer = ask("GET", "/")
+    page = Cells(answer.body.decode())
+    assert "script" not in page.tags
+    assert HOSTILE in page.cells
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert ADA.token not in answer.body.decode()
