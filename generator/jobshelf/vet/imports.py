@@ -25,6 +25,7 @@ PROVIDERS: dict[str, tuple[str, ...]] = {
     "flash_attn": ("flash-attn", "flash-attn-4"),
     "git": ("gitpython",),
     "gguf": ("gguf",),
+    "google.oauth2": ("google-auth",),
     "google.protobuf": ("protobuf",),
     "IPython": ("ipython",),
     "jose": ("python-jose",),
