@@ -9,6 +9,8 @@ from jobshelf.rehearse.world import World
 
 _FIX = "Fix: "
 _JOINER = "&&"
+# What a script says when all that it computed is on the Hub already and only the last commits are missing.
+_AGAIN = "run the same command again"
 
 
 def push_as_told(world: World, ended: Ended, *, seconds: float) -> str | None:
@@ -28,16 +30,22 @@ def push_as_told(world: World, ended: Ended, *, seconds: float) -> str | None:
     return None
 
 
+def told_to_run_again(ended: Ended) -> bool:
+    """Whether the last line on stderr says that the same command finishes the work."""
+    return _fix(ended.stderr).startswith(_AGAIN)
+
+
 def told_commands(stderr: str) -> list[list[str]]:
     """Return the commands after `Fix:` on the last line of stderr, which `&&` joins."""
-    last = next((line for line in reversed(stderr.splitlines()) if line.strip()), "")
-    _, found, text = last.partition(_FIX)
-    if not found:
-        return []
     commands: list[list[str]] = [[]]
-    for word in shlex.split(text):
+    for word in shlex.split(_fix(stderr)):
         if word == _JOINER:
             commands.append([])
         else:
             commands[-1].append(word)
     return [command for command in commands if command]
+
+
+def _fix(stderr: str) -> str:
+    last = next((line for line in reversed(stderr.splitlines()) if line.strip()), "")
+    return last.partition(_FIX)[2]

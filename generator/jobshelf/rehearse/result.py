@@ -17,6 +17,9 @@ CARD = "README.md"
 _FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
 _RAN_AS_JOB = re.compile(r"\bran as\W+an? (?:Hugging Face )?Job\b", re.IGNORECASE)
 # what differs between two equal runs: when, how long, and the commits that were made
+# Which shard did what differs by nature: the option in a card's command line, and the markers of finished shards.
+_SHARD = re.compile(r" --shard \d+/\d+")
+_MARKERS = "/completions/"
 _PASSING = re.compile(
     r"\b[0-9a-f]{40}\b"
     r"|\b\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?)?\b"
@@ -88,7 +91,7 @@ def same_output(one: str, other: str) -> bool:
 
 def settled(text: str, result: Result) -> str:
     """Return text of a run without what differs by nature: the Hub's address, commits, dates and durations."""
-    return _PASSING.sub("<passing>", text.replace(result.endpoint, "<hub>"))
+    return _PASSING.sub("<passing>", _SHARD.sub("", text.replace(result.endpoint, "<hub>")))
 
 
 def card_problems(result: Result, sources: Mapping[str, str]) -> list[str]:
@@ -168,8 +171,9 @@ def _file_differences(reference: Result, twin: Result, found: Result) -> list[st
 
 
 def _other_files(result: Result) -> dict[str, bytes | str]:
-    """Return the files that hold no rows; texts without what differs by nature."""
-    return {name: _content(data, result) for name, data in result.files() if not is_table(name)}
+    """Return the files that hold no rows, markers of shards aside; texts without what differs by nature."""
+    files = ((name, data) for name, data in result.files() if not is_table(name) and _MARKERS not in name)
+    return {name: _content(data, result) for name, data in files}
 
 
 def _content(data: bytes, result: Result) -> bytes | str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from jobshelf.hub import Request
 from jobshelf.rehearse.canary import READER, has_token
 from jobshelf.rehearse.process import Ended
-from jobshelf.rehearse.recovery import push_as_told
+from jobshelf.rehearse.recovery import push_as_told, told_to_run_again
 from jobshelf.rehearse.result import CARD, card_problems, carried_over, same_output
 from jobshelf.rehearse.rows import Table
 from jobshelf.rehearse.stage import FirstRun, Stage
@@ -286,7 +286,11 @@ def _troubled(stage: Stage, first: FirstRun, number: int, trouble: Trouble) -> t
         trouble.plan(world.hub)
         ended = world.run(stage.words(), seconds=stage.seconds)
         world.hub.clear_faults()
-        if ended.code == 6:
+        if ended.code == 6 and told_to_run_again(ended):
+            again = world.run(stage.words(), seconds=stage.seconds)
+            if again.code != 0:
+                return 6, f"run again, as it said to: {again.outcome}"
+        elif ended.code == 6:
             wrong = push_as_told(world, ended, seconds=stage.seconds)
             if wrong:
                 return 6, wrong
