@@ -90,7 +90,7 @@ def test_what_resolves_is_not_reported(case: Example) -> None:
 
 
 def test_an_index_that_cannot_be_reached_is_inconclusive() -> None:
-    header = OTHER.replace('<2"]\n', '<2"]\n# [tool.uv]\n# index-url = "http://127.0.0.1:1/simple"\n')
+    header = OTHER.replace('<2"]\n', '<2"]\n# [tool.uv]\n# index-url = "http://127.0.0.1:1/index"\n')
     report = vet_text(header, select=["UVS207"], online=True)
     assert report.findings == ()
     assert {one.code for one in report.inconclusive} == {"UVS207"}
