@@ -32,6 +32,14 @@ def pytest_report_header() -> str:
     return "real_rows: generated" if rows.folder() is None else "real_rows: the real files"
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests recorded as `record_property("figure", ...)`, from whichever process they ran in."""
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    for name, value in dict.fromkeys(item for report in reports for item in getattr(report, "user_properties", ())):
+        if name == "figure":
+            terminalreporter.write_line(value)
+
+
 @pytest.fixture(scope="session")
 def real_rows() -> Callable[[str], list[dict[str, Any]]]:
     """`real_rows("gsm8k_test")` and the other names of rows.FILES; assertions must hold for real and generated rows."""

@@ -26,7 +26,7 @@ DELIMITERS = re.compile(r"@\{ | \}@|#%|%#|@#|#@")
 
 @pytest.fixture(scope="module")
 def product(template, tmp_path_factory):
-    """(folder, choice -> why it was refused or None) of all combinations, rendered in this process and its forks."""
+    """(folder, choice -> why it was refused or None, seconds) of all combinations, rendered in this process's forks."""
     folder, choices = tmp_path_factory.mktemp("product"), list(every_choice())
     workers = os.cpu_count() or 1
     began = time.perf_counter()
@@ -34,28 +34,28 @@ def product(template, tmp_path_factory):
         shares = [choices[number::workers] for number in range(workers)]
         results = pool.map(partial(render, template=template, folder=folder), shares)
         made = dict(chain.from_iterable(result.items() for result in results))
-    seconds = time.perf_counter() - began
-    possible = sum(reason is None for reason in made.values())
-    print(f"\n{len(made)} combinations: {possible} rendered, {len(made) - possible} refused, {seconds:.1f} s")
-    return folder, made
+    return folder, made, time.perf_counter() - began
 
 
 @pytest.fixture(scope="module")
 def scripts(product):
     """Choice -> parsed script, one for each text (the extras do not change the script)."""
-    folder, made = product
+    folder, made, _ = product
     rendered = sorted(choice for choice, reason in made.items() if reason is None)
     texts = {(folder / choice.folder / "my-script.py").read_bytes(): choice for choice in rendered}
     return {choice: parse_script(text, str(folder / choice.folder / "my-script.py")) for text, choice in texts.items()}
 
 
-def test_every_combination_is_rendered_or_refused_as_it_should_be(product):
-    _, made = product
+def test_every_combination_is_rendered_or_refused_as_it_should_be(product, record_property):
+    _, made, seconds = product
+    possible = sum(reason is None for reason in made.values())
+    figure = f"{len(made)} combinations: {possible} rendered, {len(made) - possible} refused, {seconds:.1f} s"
+    record_property("figure", figure)
     assert len(made) == 5 * 8 * 3 * 3 * 4
     assert {choice for choice, reason in made.items() if reason is None} == {
         choice for choice in made if choice.is_possible
     }
-    assert sum(reason is None for reason in made.values()) == 396
+    assert possible == 396
 
 
 def test_a_refusal_says_which_answer_why_and_what_to_choose(product):
@@ -65,7 +65,7 @@ def test_a_refusal_says_which_answer_why_and_what_to_choose(product):
 
 
 def test_only_the_expected_files(product):
-    folder, made = product
+    folder, made, _ = product
     for choice, reason in made.items():
         home = folder / choice.folder
         found = {path.relative_to(home).as_posix() for path in home.rglob("*") if path.is_file()}
@@ -77,7 +77,7 @@ def test_the_extras_do_not_change_the_script(scripts):
 
 
 def test_nothing_of_the_template_is_left_in_any_file(product):
-    folder, made = product
+    folder, made, _ = product
     for choice in (choice for choice, reason in made.items() if reason is None):
         for path in choice.files:
             text = (folder / choice.folder / path).read_text(encoding="utf-8")
@@ -87,7 +87,7 @@ def test_nothing_of_the_template_is_left_in_any_file(product):
 
 def test_ruff_finds_nothing_to_format_no_mistake_and_nothing_too_new(product, scripts):
     assert {script.header.requires_python for script in scripts.values()} == {">=3.11"}
-    folder, _ = product
+    folder = product[0]
     config = ROOT / "pyproject.toml"
     formatting = [BIN / "ruff", "format", "--check", "--no-cache", "--config", config, folder]
     done = subprocess.run(formatting, capture_output=True, text=True)
