@@ -21,6 +21,9 @@ from support import BIN, READ_TOKEN, ROOT, TOKEN
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
+# Scripts give other advice in CI and in a Job: the tests are about a person's machine wherever they run.
+for name in ("CI", "JOB_ID"):
+    os.environ.pop(name, None)
 # Before the client is imported: it reads its home once, and must neither see nor change that of whoever runs the tests.
 HF_HOME = tempfile.TemporaryDirectory(prefix="jobshelf-tests-")
 os.environ |= {"HF_HOME": HF_HOME.name, "HF_HUB_DISABLE_EXPERIMENTAL_WARNING": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
