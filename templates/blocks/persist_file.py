@@ -26,6 +26,7 @@ from .token import require_write, token_advice
 PERSIST_MANIFEST = "jobshelf.json"
 PERSIST_ATTEMPTS = 5
 PERSIST_NOT_FOREIGN = frozenset({".gitattributes", "README.md", "LICENSE"})
+PERSIST_PART = re.compile(r"\..+\.[a-z0-9_]{8}\.part")  # a file being written, or left by a run killed just then
 _TARGET_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -182,7 +183,8 @@ def _parsed_manifest(text: bytes | None) -> Mapping[str, Any]:
 def _held_in_folder(folder: Path) -> Held:
     if folder.exists() and not folder.is_dir():
         raise Stop(EXIT_USAGE, f"the output {folder} is a file", fix="name a folder, e.g. ./out")
-    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    files = (path for path in folder.rglob("*") if path.is_file() and not PERSIST_PART.fullmatch(path.name))
+    names = sorted(path.relative_to(folder).as_posix() for path in files)
     manifest, card = folder / PERSIST_MANIFEST, folder / "README.md"
     return Held(
         head=None,
@@ -197,12 +199,14 @@ def _persist_in_folder(
     folder: Path, files: Mapping[str, bytes], run: Run, make_card: Callable[[str | None], str]
 ) -> Persisted:
     held = _held_in_folder(folder)
-    # The manifest goes last: a run that is killed before leaves no claim to be finished.
-    content = {**files, "README.md": make_card(held.card).encode(), PERSIST_MANIFEST: _manifest(run, files)}
-    for name, data in content.items():
-        _write_atomically(folder / name, data)
     for name in _stale(held, files):
         (folder / name).unlink(missing_ok=True)
+    # The manifest goes before the data: a run that is killed has left only files that the next one knows as its own,
+    # and that it believes only when every digest agrees. The card goes first, as no digest covers it.
+    content = {"README.md": make_card(held.card).encode(), PERSIST_MANIFEST: _manifest(run, files), **files}
+    for name, data in content.items():
+        _write_atomically(folder / name, data)
+    _remove_parts(folder, content)
     wrong = [name for name, data in content.items() if (folder / name).read_bytes() != data]
     if wrong:
         raise Stop(EXIT_NOT_PERSISTED, f"{folder}: {', '.join(wrong)} changed while written", fix="run it again")
@@ -211,7 +215,7 @@ def _persist_in_folder(
 
 def _write_atomically(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
@@ -221,6 +225,13 @@ def _write_atomically(path: Path, data: bytes) -> None:
         Path(temporary).replace(path)
     finally:
         Path(temporary).unlink(missing_ok=True)
+
+
+def _remove_parts(folder: Path, names: Iterable[str]) -> None:
+    for parent in {(folder / name).parent for name in names}:
+        for path in parent.iterdir():
+            if PERSIST_PART.fullmatch(path.name):
+                path.unlink(missing_ok=True)
 
 
 def _stale(held: Held, files: Mapping[str, bytes]) -> list[str]:
