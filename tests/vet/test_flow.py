@@ -123,3 +123,24 @@ def test_recursion_ends() -> None:
 )
 def test_work_is_what_costs(name: str, work: bool) -> None:
     assert is_work(name) is work
+
+
+def test_super_init_is_not_every_class_that_has_one() -> None:
+    source = """
+    from datasets import load_dataset
+
+    class Stop(Exception):
+        def __init__(self):
+            super().__init__("no")
+
+    class Loader:
+        def __init__(self):
+            load_dataset("a/b")
+
+    def main():
+        check()
+        raise Stop()
+
+    main()
+    """
+    assert [name for name in names(source) if "load" in name] == []

@@ -218,7 +218,10 @@ class _Walker:
             if function.id in self._classes:
                 return self._in_class(function.id, "__init__") + self._in_class(function.id, "__post_init__")
             return self._visible(function.id, scope)
-        return self._methods_named.get(function.attr, []) if isinstance(function, ast.Attribute) else []
+        # `super().__init__()` means one class, not every class that has one.
+        if not isinstance(function, ast.Attribute) or function.attr.startswith("__"):
+            return []
+        return self._methods_named.get(function.attr, [])
 
     def _visible(self, name: str, scope: ast.AST | None) -> list[_FunctionNode]:
         """Return the function that `name` means in `scope`, if it means one: the innermost that defines it."""
