@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import rows
+from index import NotHere, cpu_index
 from jobshelf.hub import Account, Hub, serve
 from jobshelf.shelf import Shelf, find_shelf
 from support import BIN, READ_TOKEN, ROOT, TOKEN
@@ -91,6 +94,16 @@ def environment(tmp_path: Path) -> dict[str, str]:
     }
 
 
+@pytest.fixture(scope="session")
+def cpu_builds() -> Iterator[Mapping[str, str]]:
+    """Variables with which scripts get the CPU builds of torch and vLLM: `environment | cpu_builds`."""
+    try:
+        with cpu_index() as variables:
+            yield variables
+    except NotHere as error:
+        pytest.fail(str(error), pytrace=False)
+
+
 @pytest.fixture
 def hub_environment(environment: dict[str, str], hub: Hub) -> dict[str, str]:
     """The same user, logged in to the embedded Hub as the writer."""
@@ -163,10 +176,27 @@ class ShelfMaker:
         return self.index(shelf)
 
     def put(self, shelf: Shelf, script: str, version: str = "1.0.0", *, word: str | None = None) -> None:
-        """Write the script; its bytes follow from its name, version and word."""
+        """Write the script, and the record of a rehearsal; its bytes follow from its name, version and word."""
         said = word or script
         text = SCRIPT.format(version=version, title=f"Say {said}", word=said, file=f"{script}.py")
         (shelf.catalog / f"{script}.py").write_text(text, encoding="utf-8")
+        self.record(shelf, script)
+
+    def record(self, shelf: Shelf, script: str, *, outcome: str = "passed") -> None:
+        """Write the record of a rehearsal of the script as it is now."""
+        from jobshelf.record import Outcome, Record, Verdict, Versions, write_record
+
+        record = Record(
+            name=script,
+            sha256=hashlib.sha256((shelf.catalog / f"{script}.py").read_bytes()).hexdigest(),
+            date=date(2026, 11, 20),
+            arguments=(),
+            versions=Versions(jobshelf="0.1.0", python="3.12.0", uv="0.13.0", packages={}),
+            seconds=0.1,
+            peak_memory_mib=1,
+            verdicts=(Verdict(step="help", outcome=Outcome(outcome), seconds=0.1),),
+        )
+        write_record(record, shelf)
 
     def index(self, shelf: Shelf) -> Shelf:
         """Rebuild the shelf's index.json, as `jobshelf index` does."""
