@@ -13,6 +13,7 @@ import json
 import os
 import random
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -94,10 +95,14 @@ class EngineSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """A conversation to answer; `key` tells its reply from the others and, with the seed, draws its answer."""
+    """A conversation to answer; `key` tells its reply from the others and, with the seed, draws its answer.
+
+    `sampling` is how this one is answered, where it is not as the others are.
+    """
 
     key: int
     conversation: Conversation
+    sampling: Sampling | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,8 +130,30 @@ class Engine(Protocol):
     packages: tuple[str, ...]
 
     def replies(self, questions: Iterable[Question], sampling: Sampling) -> Iterator[Reply]:
-        """Yield the reply to each question as it is ready, in any order; take questions only as there is room."""
+        """Yield the reply to each question as it is ready, in any order; take questions only as there is room.
+
+        Where `questions` is a `QuestionQueue`, what is put in while replies are read is answered too.
+        """
         ...
+
+
+class QuestionQueue:
+    """Questions that come up while others are answered. It seems to end whenever it is empty, and goes on later."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Question] = deque()
+
+    def __iter__(self) -> QuestionQueue:
+        return self
+
+    def __next__(self) -> Question:
+        if not self._waiting:
+            raise StopIteration
+        return self._waiting.popleft()
+
+    def put(self, question: Question) -> None:
+        """Add a question; those put in first are asked first."""
+        self._waiting.append(question)
 
 
 def describe_model(name: str, *, revision: str | None, token: str | None) -> EngineModel:
@@ -230,7 +257,7 @@ class VllmEngine:
         waiting = 0
         while True:
             for question in itertools.islice(stream, self._window - waiting):
-                refusal = self._ask(question, sampling)
+                refusal = self._ask(question, question.sampling or sampling)
                 if refusal is None:
                     waiting += 1
                 else:
@@ -287,7 +314,7 @@ class ApiEngine:
             try:
                 while True:
                     room = itertools.islice(stream, self._settings.concurrency - len(running))
-                    running |= {pool.submit(self._ask, question, sampling, stopped) for question in room}
+                    running |= {pool.submit(self._ask, asked, asked.sampling or sampling, stopped) for asked in room}
                     if not running:
                         return
                     done, running = wait(running, return_when=FIRST_COMPLETED)
@@ -346,19 +373,18 @@ class TransformersEngine:
 
     def replies(self, questions: Iterable[Question], sampling: Sampling) -> Iterator[Reply]:
         """Yield the reply to each question as it is ready, in any order; take questions only as there is room."""
-        if sampling.json_schema is not None:
-            raise Stop(EXIT_USAGE, "transformers cannot bind an answer to a schema", fix="use --engine vllm or openai")
         stream = iter(questions)
         while batch := list(itertools.islice(stream, ENGINE_BATCH)):
-            asked: list[tuple[int, list[int]]] = []
-            for question in batch:
-                prompt = self._prompt(question)
-                if isinstance(prompt, Reply):
-                    yield prompt
-                else:
-                    asked.append((question.key, prompt))
-            if asked:
-                yield from self._answer(asked, sampling)
+            for alike, group in itertools.groupby(batch, key=lambda question: question.sampling or sampling):
+                asked: list[tuple[int, list[int]]] = []
+                for question in group:
+                    prompt = self._prompt(question)
+                    if isinstance(prompt, Reply):
+                        yield prompt
+                    else:
+                        asked.append((question.key, prompt))
+                if asked:
+                    yield from self._answer(asked, alike)
 
     def _prompt(self, question: Question) -> list[int] | Reply:
         try:
@@ -372,6 +398,8 @@ class TransformersEngine:
     def _answer(self, asked: Sequence[tuple[int, list[int]]], sampling: Sampling) -> Iterator[Reply]:
         import torch
 
+        if sampling.json_schema is not None:
+            raise Stop(EXIT_USAGE, "transformers cannot bind an answer to a schema", fix="use --engine vllm or openai")
         padded = self._tokenizer.pad({"input_ids": [tokens for _, tokens in asked]}, return_tensors="pt")
         inputs = {name: value.to(self._model.device) for name, value in padded.items()}
         width = inputs["input_ids"].shape[1]
@@ -416,6 +444,17 @@ class TransformersEngine:
             finish_reason="stop" if ended else "length",
             tokens=len(numbers) if end is None else end + 1,
         )
+
+
+def split_thinking(text: str) -> tuple[str | None, str]:
+    """Return (what the model thought, its answer). Some templates open <think> in the prompt: only its end is there."""
+    if "</think>" in text:
+        thought, _, answer = text.partition("</think>")
+    elif text.lstrip().startswith("<think>"):  # cut off before it came to an answer
+        thought, answer = text, ""
+    else:
+        return None, text
+    return thought.strip().removeprefix("<think>").strip(), answer.strip()
 
 
 def _local_model(folder: Path) -> EngineModel:

@@ -237,3 +237,33 @@ def test_a_model_on_the_hub(hub: Hub, client: HfApi, monkeypatch: pytest.MonkeyP
     with pytest.raises(exits.Stop, match="gated") as stop:
         engine.describe_model("alice/tiny", revision=None, token=READ_TOKEN)
     assert stop.value.code == 3
+
+
+def test_questions_may_come_up_while_others_are_answered(server: ChatServer) -> None:
+    queue = engine.QuestionQueue()
+    for question in questions("a", "b"):
+        queue.put(question)
+    greedy = engine.Sampling(temperature=0, max_tokens=3)
+    seen = []
+    for reply in api(server).replies(queue, engine.Sampling(max_tokens=9)):
+        seen.append((reply.key, reply.answers[0].text))
+        if reply.key < 10:  # each answer is asked about in turn, in its own way
+            told = [{"role": "user", "content": f"{reply.answers[0].text} again"}]
+            queue.put(engine.Question(key=reply.key + 10, conversation=told, sampling=greedy))
+    assert sorted(seen) == [(0, "a"), (1, "b"), (10, "niaga a"), (11, "niaga b")]
+    assert sorted(request["max_tokens"] for request in server.requests) == [3, 3, 9, 9]
+
+
+@pytest.mark.parametrize(
+    ("text", "thought", "answer"),
+    [
+        ("<think>why</think>\n\nbecause", "why", "because"),
+        ("why</think>because", "why", "because"),
+        ("<think>why and", "why and", ""),
+        ("because", None, "because"),
+        (" because\n", None, " because\n"),
+        ("<think></think>x", "", "x"),
+    ],
+)
+def test_thinking_is_told_from_the_answer(text: str, thought: str | None, answer: str) -> None:
+    assert engine.split_thinking(text) == (thought, answer)
