@@ -5,6 +5,7 @@
 # dependencies = [
 #     "huggingface-hub>=2.4,<3",
 #     "polars>=2.1,<3",
+#     "tokenizers>=0.23,<0.24",
 # ]
 #
 # [tool.uv]
@@ -15,10 +16,10 @@
 # timeout = "10m"
 #
 # [tool.jobshelf]
-# version = "0.1.0"
+# version = "0.2.0"
 # title = "Dataset inspector"
 # task = "data-validation"
-# tags = ["dataset", "trl", "sft", "dpo", "grpo", "kto", "reward"]
+# tags = ["dataset", "trl", "sft", "dpo", "grpo", "kto", "reward", "rloo", "prm"]
 # inputs = ["dataset"]
 # outputs = []
 # persists = "none"
@@ -29,7 +30,7 @@
 # status = "stable"
 # rehearse = ["{input}", "--json"]
 # ///
-"""Say which TRL methods a dataset can feed (SFT, DPO, GRPO, KTO, Reward), with the mapping code.
+"""Say which TRL methods a dataset can feed (SFT, DPO, GRPO, KTO, Reward, RLOO, PRM), and map it.
 
 Reads the first rows of one split of a Hub dataset, an hf:// path, or a local parquet, jsonl, json, csv or arrow file or
 folder; never downloads a dataset. Writes nothing. Takes seconds and costs nothing: run it before you rent a GPU.
@@ -38,7 +39,9 @@ folder; never downloads a dataset. Writes nothing. Takes seconds and costs nothi
     uv run https://huggingface.co/datasets/jobshelf/scripts/resolve/main/dataset_inspector.py ./chats.json --require sft
     hf jobs uv run https://huggingface.co/datasets/jobshelf/scripts/resolve/main/dataset_inspector.py openai/gsm8k --require sft
 
-A token is used when there is one (HF_TOKEN or `hf auth login`); private and gated datasets need it.
+Public Hub datasets are read through the dataset viewer; when it has no answer, and for the rest, the files themselves
+are, a few kilobytes each. A token is used when there is one (HF_TOKEN or `hf auth login`); private and gated datasets
+need it.
 Exit codes: 0 done; 2 usage; 3 token; 4 input data, or a method of --require is not READY; 5 network or machine.
 """
 
@@ -52,6 +55,7 @@ import hashlib
 import io
 import itertools
 import json
+import math
 import os
 import re
 import signal
@@ -69,41 +73,41 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     import polars as pl
 
-METHOD_NAMES = ("sft", "dpo", "grpo", "kto", "reward")
+REPORT_VERSION = 1
+METHOD_NAMES = ("sft", "dpo", "grpo", "kto", "reward", "rloo", "prm", "prompt-only")
 MARKS = {"READY": "✓ READY", "NEEDS MAPPING": "✗ NEEDS MAPPING", "INCOMPATIBLE": "✗ INCOMPATIBLE"}
 SHOWN_COLUMNS = 30
+SHOWN_ROWS = 20
+VIEWER_ROWS = 100  # the most that the viewer gives in one answer
+VIEWER_TIMEOUT_S = 10
+
+CountTokens = Callable[[list[str]], list[int]]
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line."""
     parser = argparse.ArgumentParser(prog="dataset_inspector.py", description=str(__doc__).partition("\n")[0])
-    parser.add_argument(
-        "input", nargs="?", metavar="INPUT", help="Hub dataset (user/name), hf:// path, local file or folder"
+    add = parser.add_argument
+    add(
+        "input",
+        nargs="*",
+        metavar="INPUT",
+        help="Hub dataset (user/name), hf:// path, local file or folder; or several",
     )
-    parser.add_argument("--dataset", metavar="D", help="the same as INPUT")
-    parser.add_argument(
-        "--config", metavar="NAME", help="config (subset); default: the dataset's default, else its first"
+    add("--dataset", action="append", default=[], metavar="D", help="the same as INPUT")
+    add("--config", metavar="NAME", help="config (subset); default: the dataset's default, else its first")
+    add("--split", metavar="NAME", help="split; default: train, else the first that begins so, else the first")
+    add("--revision", metavar="REV", help="branch, tag or commit of a Hub dataset")
+    number = {"type": _positive, "metavar": "N"}
+    add("--samples", "--max-samples", default=100, help="rows to judge (default: %(default)s)", **number)
+    add("--preview", default=60, help="characters shown of a value (default: %(default)s)", **number)
+    add(
+        "--tokenizer", metavar="MODEL", help="count tokens too, with this tokenizer (Hub model, folder, tokenizer.json)"
     )
-    parser.add_argument("--split", metavar="NAME", help="split; default: train, else the first")
-    parser.add_argument("--revision", metavar="REV", help="branch, tag or commit of a Hub dataset")
-    parser.add_argument(
-        "--samples",
-        "--max-samples",
-        type=_positive,
-        default=100,
-        metavar="N",
-        help="rows to judge (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--preview", type=_positive, default=60, metavar="N", help="characters shown of a value (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--require", action="append", default=[], choices=METHOD_NAMES, help="exit with 4 unless this method is READY"
-    )
-    parser.add_argument("--json", "--json-output", action="store_true", help="print one JSON object and nothing else")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="resolve the input, say what would be read, read no rows"
-    )
+    add("--require", action="append", default=[], choices=METHOD_NAMES, help="exit with 4 unless this method is READY")
+    add("--json", "--json-output", action="store_true", help="print one JSON object and nothing else")
+    add("--json-schema", action="store_true", help="print the JSON Schema of that object, read nothing")
+    add("--dry-run", action="store_true", help="resolve the input, say what would be read, read no rows")
     return parser
 
 
@@ -111,42 +115,159 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line `argv` (default: that of the process) and return the exit code."""
     parser = build_parser()
     args = parser.parse_args(argv)
-    if (args.input is None) == (args.dataset is None):
-        parser.error("name one input: INPUT, or --dataset D")
-    return run_to_exit(lambda: inspect(args))
+    args.inputs = [*args.input, *args.dataset]
+    if not args.inputs and not args.json_schema:
+        parser.error("name an input: INPUT, or --dataset D")
+    return run_to_exit(lambda: show_schema() if args.json_schema else inspect_all(args))
 
 
-def inspect(args: argparse.Namespace) -> int:
-    """Resolve the input, judge its first rows, and report."""
-    token = find_token()
-    source = resolve_source(
-        args.input or args.dataset, config=args.config, split=args.split, revision=args.revision, token=token
-    )
-    report = describe_source(source)
-    if args.dry_run:
-        show(report | {"dry_run": True, "rows_to_read": args.samples}, args)
-        return EXIT_DONE
-    head = read_head(source, args.samples, token)
-    if not head.rows:
-        raise Stop(EXIT_INPUT, f"the split {source.split!r} of {source.given} has no rows", fix="name another --split")
-    verdicts = inspect_rows(head.rows, head.features)
-    show(report | describe_rows(head, verdicts, args.preview), args)
-    return required(verdicts, args.require)
-
-
-def required(verdicts: tuple[Verdict, ...], methods: list[str]) -> int:
-    """Return 0, or stop with 4 at the first of `methods` that is not READY."""
-    for verdict in verdicts:
-        if verdict.method.lower() in methods and verdict.status != READY:
-            fix = "apply the mapping code above" if verdict.mapping else "use another dataset or method"
-            raise Stop(EXIT_INPUT, f"{verdict.method} is required and is {verdict.status}: {verdict.reason}", fix=fix)
+def inspect_all(args: argparse.Namespace) -> int:
+    """Inspect each input and report; stop with the code of the first that failed."""
+    count_tokens = load_tokenizer(args.tokenizer) if args.tokenizer and not args.dry_run else None
+    reports, stops = [], []
+    for given in args.inputs:
+        try:
+            reports.append(inspect(given, args, count_tokens))
+            stops += unmet(reports[-1], args.require)
+        except Stop as stop:
+            if len(args.inputs) == 1:
+                raise
+            reports.append({"dataset": given, "error": {"code": stop.code, "message": stop.message, "fix": stop.fix}})
+            stops.append(stop)
+    show(reports, args)
+    for stop in stops[1:]:
+        note(str(stop))
+    if stops:
+        raise stops[0]
     return EXIT_DONE
+
+
+def inspect(given: str, args: argparse.Namespace, count_tokens: CountTokens | None) -> dict[str, Any]:
+    """Resolve one input, read its first rows, judge them, and return what was found as plain values."""
+    source = viewer_source(given, args)
+    head = viewer_head(source, args.samples) if source and not args.dry_run else None
+    if source is None or (head is None and not args.dry_run):
+        token = None if is_local(given) else find_token()
+        source = resolve_source(given, config=args.config, split=args.split, revision=args.revision, token=token)
+        head = None if args.dry_run else read_head(source, args.samples, token)
+    if head is None:
+        return describe_source(source) | {"dry_run": True, "rows_to_read": args.samples}
+    if not head.rows:
+        raise Stop(EXIT_INPUT, f"the split {source.split!r} of {given} has no rows", fix="name another --split")
+    verdicts = inspect_rows(head.rows, head.features)
+    return describe_source(source) | describe_rows(head, verdicts, args.preview, count_tokens)
+
+
+def unmet(report: Mapping[str, Any], required: Sequence[str]) -> list[Stop]:
+    """Return a stop for each of the `required` methods that is not READY."""
+    stops = []
+    for verdict in report.get("methods", ()):
+        if verdict["method"].lower() in required and verdict["status"] != READY:
+            fix = "apply the mapping code above" if verdict["mapping"] else "use another dataset or method"
+            found = f"{verdict['method']} is required and is {verdict['status']}: {verdict['reason']}"
+            stops.append(Stop(EXIT_INPUT, found, fix=fix))
+    return stops
+
+
+# --- the dataset viewer: two requests, no file is opened ---
+
+
+def viewer_source(given: str, args: argparse.Namespace) -> Source | None:
+    """Describe a public Hub dataset as the viewer knows it; None when it is none, or the viewer has no answer."""
+    if is_local(given) or given.startswith("hf://") or args.revision or args.samples > VIEWER_ROWS:
+        return None
+    answer = ask_viewer("splits", dataset=given)
+    if answer is None or not answer["splits"]:
+        return None
+    layout: dict[str, list[str]] = {}
+    for item in answer["splits"]:
+        layout.setdefault(item["config"], []).append(item["split"])
+    config = _pick("config", args.config, layout, default_config(given, args.config, list(layout)), given)
+    splits = layout[config]
+    split = _pick("split", args.split, splits, default_split(splits), given)
+    described = _described(given, given, answer["commit"] or "", None, ())
+    places = {"config": config, "split": split, "configs": tuple(layout), "splits": tuple(splits)}
+    return replace(described, commit=answer["commit"], format="viewer", **places)
+
+
+def default_config(given: str, asked: str | None, configs: Sequence[str]) -> str:
+    """Return the config that load_dataset() takes without a name, the first when it would ask for one."""
+    if asked or len(configs) == 1 or "default" in configs:
+        return "default" if "default" in configs else configs[0]
+    info = ask(f"{hub_endpoint()}/api/datasets/{given}") or {}
+    declared = (info.get("cardData") or {}).get("configs") or []
+    named = [entry.get("config_name") for entry in declared if isinstance(entry, dict) and entry.get("default")]
+    return next((name for name in named if name in configs), configs[0])
+
+
+def viewer_head(source: Source, count: int) -> Head | None:
+    """Return the first rows from the viewer; None when it has none, or shortened them."""
+    where = {"dataset": source.given, "config": source.config, "split": source.split}
+    answer = ask_viewer("rows", **where, offset=0, length=count)
+    if answer is None or any(row["truncated_cells"] for row in answer["rows"]):
+        return None
+    features = {feature["name"]: feature_name(feature["type"]) for feature in answer["features"]}
+    total = None if answer.get("partial") else answer.get("num_rows_total")
+    return Head(rows=tuple(row["row"] for row in answer["rows"]), features=features, total=total)
+
+
+def feature_name(feature: object) -> str:
+    """Return a type of the viewer (a feature of the library `datasets`) in a few words."""
+    if isinstance(feature, list):
+        return f"list[{feature_name(feature[0])}]" if feature else "list"
+    if not isinstance(feature, dict):
+        return str(feature)
+    if "_type" not in feature or isinstance(feature["_type"], dict):
+        return f"struct[{', '.join(f'{name}: {feature_name(inner)}' for name, inner in feature.items())}]"
+    if "feature" in feature:
+        return f"list[{feature_name(feature['feature'])}]"
+    return str(feature.get("dtype") or feature["_type"]).lower()
+
+
+def ask_viewer(what: str, **query: str | int) -> dict[str, Any] | None:
+    """Return an answer of the viewer, None when it has none: then the files are read, so nothing is tried twice."""
+    from urllib.parse import urlencode
+
+    base = hub_endpoint()
+    base = "https://datasets-server.huggingface.co" if base == "https://huggingface.co" else base
+    return ask(f"{base}/{what}?{urlencode(query)}")
+
+
+def ask(url: str) -> dict[str, Any] | None:
+    """Return the JSON object at `url`, with the commit it is about as `commit`; None when there is none to be had."""
+    from http.client import HTTPException
+    from urllib.error import HTTPError
+    from urllib.request import urlopen
+
+    try:
+        with urlopen(url, timeout=VIEWER_TIMEOUT_S) as response:  # noqa: S310 -- the scheme is that of HF_ENDPOINT
+            answer = json.load(response)
+            return {"commit": response.headers.get("X-Revision"), **answer} if isinstance(answer, dict) else None
+    except HTTPError as error:
+        if error.code not in {401, 403, 404}:  # those say that it is private, gated, or nothing that the viewer knows
+            note(f"the dataset viewer answered {error.code}: reading the files instead")
+    except (OSError, ValueError, HTTPException) as error:
+        note(f"the dataset viewer has no answer ({one_line(error)}): reading the files instead")
+    return None
+
+
+def hub_endpoint() -> str:
+    """Return where the Hub is."""
+    return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+
+
+def is_local(given: str) -> bool:
+    """Whether `given` names, or can only name, a file or folder here."""
+    return not given.startswith("hf://") and (Path(given).expanduser().exists() or not _REPO_ID.fullmatch(given))
+
+
+# --- the report ---
 
 
 def describe_source(source: Source) -> dict[str, Any]:
     """Return what is known before any row is read."""
     return {
-        "version": 1,
+        "version": REPORT_VERSION,
         "dataset": source.given,
         "commit": source.commit,
         "private": source.private,
@@ -159,56 +280,130 @@ def describe_source(source: Source) -> dict[str, Any]:
     }
 
 
-def describe_rows(head: Head, verdicts: tuple[Verdict, ...], preview: int) -> dict[str, Any]:
+def describe_rows(
+    head: Head, verdicts: Sequence[Verdict], preview: int, count_tokens: CountTokens | None
+) -> dict[str, Any]:
     """Return the columns and the verdicts as plain values. `rows` is null when counting would mean reading it all."""
     columns = profile_columns(head.rows, head.features).values()
     return {
         "rows": head.total,
         "rows_read": len(head.rows),
-        "columns": [describe_column(column, preview) for column in columns],
-        "methods": [
-            {
-                "method": verdict.method,
-                "status": verdict.status,
-                "reason": verdict.reason,
-                "notes": list(verdict.notes),
-                "rows": list(verdict.rows[:20]),
-                "mapping": verdict.mapping,
-            }
-            for verdict in verdicts
-        ],
+        "duplicates": repeated(head.rows),
+        "columns": [describe_column(column, preview, count_tokens) for column in columns],
+        "methods": [describe_verdict(verdict) for verdict in verdicts],
     }
 
 
-def describe_column(column: Column, preview: int) -> dict[str, Any]:
-    """Return a column's name, what it holds, its gaps, and the beginning of its first value."""
-    example = repr(next((value for value in column.values if value is not None), None))
+def describe_verdict(verdict: Verdict) -> dict[str, Any]:
+    """Return a verdict as plain values, with the first of its rows as evidence."""
+    return {
+        "method": verdict.method,
+        "status": verdict.status,
+        "reason": verdict.reason,
+        "notes": list(verdict.notes),
+        "rows": list(verdict.rows[:SHOWN_ROWS]),
+        "mapping": verdict.mapping,
+    }
+
+
+def describe_column(column: Column, preview: int, count_tokens: CountTokens | None) -> dict[str, Any]:
+    """Return a column's name, what it holds, its gaps, how long its texts are, and the beginning of its first value."""
+    texts = texts_of(column)
     return {
         "name": column.name,
         "kind": column.kind,
         "type": column.type,
         "nulls": column.nulls,
         "empty": column.empty,
-        "example": example if len(example) <= preview else f"{example[: preview - 1]}…",
+        "characters": quantiles([len(text) for text in texts]),
+        "tokens": quantiles(count_tokens(texts)) if count_tokens else None,
+        "example": shortened(next((value for value in column.values if value is not None), None), preview),
     }
 
 
-def show(report: dict[str, Any], args: argparse.Namespace) -> None:
-    """Print the report: JSON for programs, text for people."""
+def texts_of(column: Column) -> list[str]:
+    """Return the text of each row that has one; a conversation is its turns, a line each."""
+    if column.kind == "text":
+        return [value for value in column.values if value is not None]
+    return ["\n".join(str(_content(turn) or "") for turn in turns) for turns in _chats_of(column)]
+
+
+def quantiles(lengths: Sequence[int]) -> dict[str, int] | None:
+    """Return the median, the 95th percentile (nearest rank) and the greatest of `lengths`; None when there are none."""
+    if not lengths:
+        return None
+    ordered = sorted(lengths)
+    ranks = {f"p{share}": ordered[math.ceil(share / 100 * len(ordered)) - 1] for share in (50, 95)}
+    return {**ranks, "max": ordered[-1]}
+
+
+def repeated(rows: Sequence[Mapping[str, Any]]) -> int:
+    """Return how many rows are equal to an earlier one."""
+    return len(rows) - len({frozen(row) for row in rows})
+
+
+def frozen(value: Any) -> Any:  # noqa: ANN401 -- any value of any column
+    """Return `value` with lists and structs as tuples, so that it can be told apart in a set."""
+    if isinstance(value, Mapping):
+        return tuple((key, frozen(inner)) for key, inner in value.items())
+    return tuple(map(frozen, value)) if isinstance(value, list | tuple) else value
+
+
+def shortened(value: object, length: int) -> str:
+    """Return at most `length` characters of how Python writes `value`."""
+    text = repr(value[: length + 1] if isinstance(value, str | bytes) else value)
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def load_tokenizer(given: str) -> CountTokens:
+    """Return a function that counts the tokens of texts; stop with 4 when `given` has no tokenizer.json."""
+    from tokenizers import Tokenizer
+
+    path = Path(given).expanduser()
+    file = path / "tokenizer.json" if path.is_dir() else path
+    try:
+        tokenizer = Tokenizer.from_file(str(file if file.is_file() else fetch_tokenizer(given)))
+    except Stop:
+        raise
+    except Exception as error:
+        message = f"--tokenizer {given} cannot be used: {one_line(error)}"
+        raise Stop(EXIT_INPUT, message, fix="name a model on the Hub that has a tokenizer.json") from error
+    tokenizer.no_truncation()
+    return lambda texts: [len(encoding.ids) for encoding in tokenizer.encode_batch(texts, add_special_tokens=False)]
+
+
+def fetch_tokenizer(repo_id: str) -> str:
+    """Return the path of the tokenizer of a model on the Hub."""
+    from huggingface_hub import hf_hub_download
+
+    token = find_token()
+    return retry(lambda: hf_hub_download(repo_id, "tokenizer.json", token=token), what=f"reading {repo_id}")
+
+
+def show(reports: Sequence[Mapping[str, Any]], args: argparse.Namespace) -> None:
+    """Print the reports: JSON for programs, text for people."""
     if args.json:
-        print(json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False))
+        whole = reports[0] if len(args.inputs) == 1 else {"version": REPORT_VERSION, "datasets": reports}
+        print(json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False))
         return
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    for line in source_lines(report) + row_lines(report):
-        print(line)
+    for number, report in enumerate(reports):
+        lines = error_lines(report) if "error" in report else source_lines(report) + row_lines(report)
+        print("\n".join(["", *lines] if number else lines))
 
 
-def source_lines(report: dict[str, Any]) -> list[str]:
+def error_lines(report: Mapping[str, Any]) -> list[str]:
+    """Return why an input could not be inspected."""
+    return [f"{one_line(report['dataset'])}: {one_line(report['error']['message'])}"]
+
+
+def source_lines(report: Mapping[str, Any]) -> list[str]:
     """Return what was read, and what could have been instead."""
     pinned = f" at {report['commit'][:12]}" if report["commit"] else ""
-    where = f"config {report['config']}, split {report['split']}"
-    lines = [f"{one_line(report['dataset'])}{pinned}: {where}, {report['files']} {report['format']} file(s)"]
+    where = one_line(f"config {report['config']}, split {report['split']}")
+    through = "dataset viewer" if report["format"] == "viewer" else f"{report['files']} {report['format']} file(s)"
+    lines = [f"{one_line(report['dataset'])}{pinned}: {where}, {through}"]
     for what in ("config", "split"):
         others = [name for name in report[f"{what}s"] if name != report[what]]
         if others:
@@ -219,29 +414,37 @@ def source_lines(report: dict[str, Any]) -> list[str]:
     return lines
 
 
-def row_lines(report: dict[str, Any]) -> list[str]:
+def row_lines(report: Mapping[str, Any]) -> list[str]:
     """Return the columns, the verdicts and the mapping code."""
     if "methods" not in report:
         return []
     counted = f"{report['rows']:,}" if report["rows"] is not None else "not counted"
-    lines = [f"  rows: {counted}; judged on the first {report['rows_read']:,}", "", "COLUMNS"]
+    same = f"; {report['duplicates']} of them repeat an earlier one" if report["duplicates"] else ""
+    lines = [f"  rows: {counted}; judged on the first {report['rows_read']:,}{same}", "", "COLUMNS"]
     columns = report["columns"]
-    lines += [
-        f"  {one_line(repr(column['name']))} ({column['kind']}) {column['example']}"
-        for column in columns[:SHOWN_COLUMNS]
-    ]
+    lines += [column_line(column) for column in columns[:SHOWN_COLUMNS]]
     if len(columns) > SHOWN_COLUMNS:
         lines.append(f"  and {len(columns) - SHOWN_COLUMNS} more (--json lists them)")
     lines += ["", "METHODS"]
     for verdict in report["methods"]:
-        lines.append(f"  {verdict['method']:<7}{MARKS[verdict['status']]:<16} {one_line(verdict['reason'])}")
-        lines += [f"{'':26}note: {one_line(text)}" for text in verdict["notes"]]
+        lines.append(f"  {verdict['method']:<12}{MARKS[verdict['status']]:<16} {one_line(verdict['reason'])}")
+        lines += [f"{'':31}note: {one_line(text)}" for text in verdict["notes"]]
         if verdict["rows"]:
-            lines.append(f"{'':26}rows (from 0): {', '.join(map(str, verdict['rows']))}")
+            lines.append(f"{'':31}rows (from 0): {', '.join(map(str, verdict['rows']))}")
     return lines + mapping_lines(report["methods"])
 
 
-def mapping_lines(methods: list[dict[str, Any]]) -> list[str]:
+def column_line(column: Mapping[str, Any]) -> str:
+    """Return one line on a column: name, kind, lengths, example."""
+    lengths = [
+        f"{values['p50']:,} {unit}, up to {values['max']:,}"
+        for unit in ("characters", "tokens")
+        if (values := column[unit]) is not None
+    ]
+    return f"  {one_line(repr(column['name']))} ({', '.join([column['kind'], *lengths])}) {one_line(column['example'])}"
+
+
+def mapping_lines(methods: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the mapping code, once for methods that share it."""
     shared: dict[str, list[str]] = {}
     for verdict in methods:
@@ -253,6 +456,45 @@ def mapping_lines(methods: list[dict[str, Any]]) -> list[str]:
     for code, names in shared.items():
         lines += ["", f"# --- {', '.join(names)} ---", *code.rstrip("\n").split("\n")]
     return lines
+
+
+def show_schema() -> int:
+    """Print the JSON Schema of --json."""
+    print(json.dumps(report_schema(), indent=2))
+    return EXIT_DONE
+
+
+def report_schema() -> dict[str, Any]:
+    """Return the JSON Schema of what --json prints: one report, or an object of several."""
+    text, count = {"type": "string"}, {"type": "integer", "minimum": 0}
+    texts, maybe = {"type": "array", "items": text}, {"type": ["string", "null"]}
+    lengths = {"oneOf": [{"type": "null"}, _object(dict.fromkeys(("p50", "p95", "max"), count))]}
+    column = dict.fromkeys(("name", "kind", "type", "example"), text) | dict.fromkeys(("nulls", "empty"), count)
+    column |= dict.fromkeys(("characters", "tokens"), lengths)
+    verdict = {"method": {"enum": list(METHODS)}, "status": {"enum": list(MARKS)}, "reason": text, "notes": texts}
+    verdict |= {"rows": {"type": "array", "items": count, "maxItems": SHOWN_ROWS}, "mapping": maybe}
+    source = dict.fromkeys(("dataset", "config", "split", "format"), text) | dict.fromkeys(("configs", "splits"), texts)
+    source |= {"version": {"const": REPORT_VERSION}, "commit": maybe, "private": {"type": "boolean"}, "files": count}
+    rows = {"rows": {"type": ["integer", "null"]}, "rows_read": count, "duplicates": count}
+    rows |= {"columns": {"type": "array", "items": _object(column)}}
+    rows |= {"methods": {"type": "array", "items": _object(verdict)}}
+    planned = {"dry_run": {"const": True}, "rows_to_read": count}
+    failed = {"dataset": text, "error": _object({"code": count, "message": text, "fix": text})}
+    one = {"anyOf": [_object(source | rows), _object(source | planned)]}
+    several = {"type": "array", "items": {"anyOf": [*one["anyOf"], _object(failed)]}}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "anyOf": [*one["anyOf"], _object({"version": {"const": REPORT_VERSION}, "datasets": several})],
+    }
+
+
+def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "required": list(properties),
+        "additionalProperties": False,
+    }
 
 
 def _positive(text: str) -> int:
@@ -510,7 +752,7 @@ def token_advice() -> str:
 
 
 # --- end block ---
-# --- block: source 1 (jobshelf) ---
+# --- block: source 2 (jobshelf) ---
 SOURCE_FORMATS = {
     ".parquet": "parquet",
     ".jsonl": "jsonl",
@@ -835,8 +1077,7 @@ def _choose(
     preferred = preferred_config if preferred_config in layout else next(iter(layout))
     chosen_config = _pick("config", config, layout, preferred, source.given)
     splits = layout[chosen_config]
-    default_split = next((name for name in splits if name.startswith("train")), next(iter(splits)))
-    chosen_split = _pick("split", split, splits, default_split, source.given)
+    chosen_split = _pick("split", split, splits, default_split(splits), source.given)
     files = splits[chosen_split]
     formats = sorted({str(_format(file)) for file in files})
     kind = "parquet" if "parquet" in formats else formats[0]
@@ -854,6 +1095,12 @@ def _choose(
     )
 
 
+def default_split(splits: Iterable[str]) -> str:
+    """Return the split to take when none is named: train, else the first that begins so, else the first."""
+    names = list(splits)
+    return "train" if "train" in names else next((name for name in names if name.startswith("train")), names[0])
+
+
 def _pick(what: str, asked: str | None, available: Iterable[str], default: str, given: str) -> str:
     names = list(available)
     if asked is None or asked in names:
@@ -865,7 +1112,7 @@ def _pick(what: str, asked: str | None, available: Iterable[str], default: str, 
 
 
 # --- end block ---
-# --- block: rows 1 (jobshelf) ---
+# --- block: rows 2 (jobshelf) ---
 ROWS_CHUNK_BYTES = 262_144
 ROWS_CSV_BYTES = 4_194_304
 ROWS_LONGEST_ITEM = 268_435_456
@@ -1016,11 +1263,14 @@ def _json_records(texts: Iterator[str]) -> Iterator[object]:
 
 
 def _line_values(texts: Iterable[str]) -> Iterator[object]:
-    rest, number = "", 0
+    pieces: list[str] = []  # of the line that is not yet whole
+    number = 0
     for text in itertools.chain(texts, ["\n"]):
-        *lines, rest = (rest + text).split("\n") if "\n" in text else ("", rest + text)
-        for line in lines:
+        first, *others = text.split("\n")
+        pieces.append(first)
+        for following in others:
             number += 1
+            line, pieces = "".join(pieces), [following]
             if line and not line.isspace():
                 yield _parsed(line, f"line {number}")
 
@@ -1068,11 +1318,11 @@ def _next_item(parser: json.JSONDecoder, buffer: str, start: int) -> tuple[objec
 
 
 # --- end block ---
-# --- block: formats 1 (jobshelf) ---
+# --- block: formats 2 (jobshelf) ---
 READY = "READY"
 NEEDS_MAPPING = "NEEDS MAPPING"
 INCOMPATIBLE = "INCOMPATIBLE"
-METHODS = ("SFT", "DPO", "GRPO", "KTO", "Reward")
+METHODS = ("SFT", "DPO", "GRPO", "KTO", "Reward", "RLOO", "PRM", "Prompt-only")
 
 PROMPT_WORDS = ("prompt", "instruction", "question", "query", "problem", "input", "user", "request", "task", "turns")
 RESPONSE_WORDS = ("completion", "response", "answer", "output", "solution", "target", "reply", "ground_truth", "gold")
@@ -1082,6 +1332,9 @@ LABEL_WORDS = ("label", "is_correct", "correct", "desirable", "accepted", "thumb
 CHAT_WORDS = ("messages", "conversations", "conversation", "dialogue", "dialog", "chat", "turns")
 TEXT_WORDS = ("text", "content", "document", "body", "article", "passage", "story", "code")
 CONTEXT_WORDS = ("input", "context", "passage")
+SYSTEM_WORDS = ("system", "system_prompt", "system_message")
+STEP_WORDS = ("completions", "steps", "step")
+STEP_LABEL_WORDS = ("labels", "step_labels", "ratings", "correctness")
 # A name with one of these words holds something about the data, not the data: prompt_id, chosen_rating, answer_length.
 ASIDE_WORDS = frozenset(
     (
@@ -1100,11 +1353,19 @@ ROLE_NAMES = {
     "chatbot": "assistant",
     "ai": "assistant",
     "model": "assistant",
+    "function_call": "assistant",
     "function_response": "tool",
     "observation": "tool",
 }
-CHATS = frozenset({"messages", "sharegpt", "json messages", "json sharegpt"})
+GOOD_WORDS = frozenset({"true", "yes", "1", "good", "correct", "right", "positive", "desirable", "chosen", "accepted"})
+BAD_WORDS = frozenset({"false", "no", "0", "bad", "incorrect", "wrong", "negative", "undesirable", "rejected"})
+ROLE_KEYS = ("role", "from", "speaker")
+CONTENT_KEYS = ("content", "value", "text")
+CHATS = frozenset({"messages", "sharegpt", "turns", "json messages", "json sharegpt", "json turns"})
 TEXTS_OR_CHATS = CHATS | {"text"}
+IMAGES = frozenset({"image", "images"})
+# The columns in which TRL looks for conversations; it asks one of them, which one is left to chance.
+CONVERSATION_COLUMNS = ("prompt", "completion", "chosen", "rejected", "messages")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1138,11 +1399,12 @@ Table = dict[str, Column]
 
 def inspect_rows(rows: Sequence[Mapping[str, Any]], features: Mapping[str, str] | None = None) -> tuple[Verdict, ...]:
     """Return one verdict a method, in the order of METHODS. `features` maps column names to types, where known."""
-    table = profile_columns(rows, features)
     if not rows:
         return tuple(Verdict(method=method, status=INCOMPATIBLE, reason="there are no rows") for method in METHODS)
-    judges = {"SFT": _sft, "DPO": _dpo, "GRPO": _grpo, "KTO": _kto, "Reward": _reward}
-    return tuple(_with_image_note(judges[method](table), table) for method in METHODS)
+    table = profile_columns(rows, features)
+    judges: dict[str, Callable[[str, Table], Verdict]] = {"SFT": _sft, "DPO": _pairs, "Reward": _pairs, "KTO": _kto}
+    judges |= {"PRM": _prm, "GRPO": _prompts, "RLOO": _prompts, "Prompt-only": _prompts}
+    return tuple(_with_image_note(judges[method](method, table), table) for method in METHODS)
 
 
 def profile_columns(rows: Sequence[Mapping[str, Any]], features: Mapping[str, str] | None = None) -> Table:
@@ -1154,29 +1416,30 @@ def profile_columns(rows: Sequence[Mapping[str, Any]], features: Mapping[str, st
 def _profile(name: str, values: Sequence[Any], type_name: str) -> Column:
     kinds = [kind_of(value) for value in values]
     kind = _common_kind(Counter(item for item in kinds if item not in {"null", "empty list"}))
-    chats = [_turns(value) for value, its in zip(values, kinds, strict=True) if its in CHATS]
+    pairs = list(zip(values, kinds, strict=True))
+    turns = [turn for value, its in pairs if its in CHATS for turn in _turns(value)]
     unusable = [
         number
-        for number, (value, its) in enumerate(zip(values, kinds, strict=True))
-        if its in {"null", "empty list"} or (its in CHATS and not _turns_have_content(_turns(value)))
+        for number, (value, its) in enumerate(pairs)
+        if its in {"null", "empty list"} or (its in CHATS and not _turns_have_content(value))
     ]
     return Column(
         name=name,
         kind=kind,
         type=type_name or kind,
         nulls=kinds.count("null"),
-        empty=sum(
-            its == "empty list" or (its == "text" and not value.strip())
-            for its, value in zip(kinds, values, strict=True)
-        ),
+        empty=sum(its == "empty list" or (its == "text" and not value.strip()) for value, its in pairs),
         unusable=tuple(unusable),
-        roles=frozenset(str(turn.get("role", turn.get("from"))) for turns in chats for turn in turns),
+        roles=frozenset(str(_role(turn)) for turn in turns),
         values=tuple(values),
     )
 
 
+# --- kinds: what a value is to a trainer ---
+
+
 def kind_of(value: object) -> str:
-    """Return what `value` is to a trainer: text, messages, sharegpt, tokens, bool, int, struct ..."""
+    """Return what `value` is to a trainer: text, messages, sharegpt, tokens, bool, int, image, struct ..."""
     if value is None:
         return "null"
     if isinstance(value, str):
@@ -1184,8 +1447,13 @@ def kind_of(value: object) -> str:
     if isinstance(value, list | tuple):
         return _kind_of_list(value)
     if isinstance(value, Mapping):
-        return "image" if value.keys() == {"bytes", "path"} else "struct"
+        return "image" if _is_image(value) else "struct"
     return type(value).__name__
+
+
+def _is_image(value: Mapping[str, Any]) -> bool:
+    """An image as a file stores it (`bytes`, `path`), or as the dataset viewer shows it (`src`, `height`, `width`)."""
+    return value.keys() == {"bytes", "path"} or {"src", "height", "width"} <= value.keys()
 
 
 def _kind_of_text(value: str) -> str:
@@ -1197,7 +1465,7 @@ def _kind_of_text(value: str) -> str:
     except (ValueError, RecursionError):
         return "text"
     inner = _kind_of_list(parsed) if isinstance(parsed, list) else "text"
-    return f"json {inner}" if inner in {"messages", "sharegpt"} else "text"
+    return f"json {inner}" if inner in CHATS else "text"
 
 
 def _kind_of_list(value: Sequence[Any]) -> str:
@@ -1205,11 +1473,19 @@ def _kind_of_list(value: Sequence[Any]) -> str:
     if not items:
         return "empty list"
     if all(isinstance(item, Mapping) for item in items):
-        if all("role" in item for item in items):
-            return "messages"
-        return "sharegpt" if all("from" in item and "value" in item for item in items) else "list of structs"
+        return _kind_of_structs(items)
     names = {type(item).__name__ for item in items}
     return {"str": "texts", "bool": "bools", "int": "tokens"}.get(names.pop(), "list") if len(names) == 1 else "list"
+
+
+def _kind_of_structs(items: Sequence[Mapping[str, Any]]) -> str:
+    if all("role" in item for item in items) and any("content" in item or "tool_calls" in item for item in items):
+        return "messages"
+    if all("from" in item and "value" in item for item in items):
+        return "sharegpt"
+    if all(any(key in item for key in ROLE_KEYS) and any(key in item for key in CONTENT_KEYS) for item in items):
+        return "turns"
+    return "images" if all(map(_is_image, items)) else "list of structs"
 
 
 def _common_kind(kinds: Counter[str]) -> str:
@@ -1217,7 +1493,7 @@ def _common_kind(kinds: Counter[str]) -> str:
         return next(iter(kinds), "null")
     if kinds.keys() <= {"int", "float"}:
         return "float"
-    if kinds.keys() <= {"text", "json messages", "json sharegpt"}:
+    if all(kind == "text" or kind.startswith("json") for kind in kinds):
         return "text"
     return "mixed"
 
@@ -1226,201 +1502,282 @@ def _turns(value: str | Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [turn for turn in (json.loads(value) if isinstance(value, str) else value) if turn is not None]
 
 
-def _turns_have_content(turns: Iterable[Mapping[str, Any]]) -> bool:
-    return all(
-        turn.get("tool_calls") or isinstance(turn.get("content", turn.get("value")), str | list) for turn in turns
-    )
+def _role(turn: Mapping[str, Any]) -> str | None:
+    return next((turn[key] for key in ROLE_KEYS if key in turn), None)
 
 
-# --- judges: one a method ---
+def _content(turn: Mapping[str, Any]) -> str | list[Any] | None:
+    return next((turn[key] for key in CONTENT_KEYS if turn.get(key) is not None), None)
 
 
-def _sft(table: Table) -> Verdict:
+def _turns_have_content(value: str | Sequence[Mapping[str, Any]]) -> bool:
+    turns = json.loads(value) if isinstance(value, str) else value
+    return all(turn and (turn.get("tool_calls") or isinstance(_content(turn), str | list)) for turn in turns)
+
+
+# --- judges: each takes the method and the columns ---
+
+
+def _sft(method: str, table: Table) -> Verdict:
     tokens = _column(table, "input_ids", {"tokens"})
-    if tokens:
-        return _accept("SFT", [tokens], f"{_held(tokens)}: already tokenised")
-    ready = _sft_as_it_is(table) if "input_ids" not in table else None
-    return ready or _sft_mapped(table) or _refuse("SFT", table, "messages, a text, or a prompt with its completion")
+    tokenised = tokens and _accept(method, table, [tokens], f"{_held(tokens)}: already tokenised")
+    wanted = "messages, a text, or a prompt with its completion"
+    return tokenised or _sft_as_it_is(method, table) or _sft_mapped(method, table) or _refuse(method, table, wanted)
 
 
-def _sft_as_it_is(table: Table) -> Verdict | None:
+def _sft_as_it_is(method: str, table: Table) -> Verdict | None:
     if "prompt" in table:  # TRL then looks for a completion, whatever else there is
         prompt, completion = (_column(table, name, {"text", "messages"}) for name in ("prompt", "completion"))
-        if prompt and completion and prompt.kind == completion.kind and _roles_known(prompt, completion):
-            return _accept("SFT", [prompt, completion], _held(prompt, completion))
+        if prompt and completion and _go_together(table, prompt, completion):
+            return _accept(method, table, [prompt, completion], _held(prompt, completion))
         return None
     chat = _column(table, "conversations", {"sharegpt"}) or _column(table, "messages", {"messages"})
     if chat:
-        return _accept("SFT", [chat], _held(chat), _chat_notes(chat)) if _roles_known(chat) else None
+        return _accept(method, table, [chat], _held(chat), _chat_notes(chat)) if _go_together(table, chat) else None
     text = _column(table, "text", {"text"})
-    return _accept("SFT", [text], _held(text), _label_notes(table)) if text else None
+    return _accept(method, table, [text], _held(text), _label_notes(table)) if text else None
 
 
-def _sft_mapped(table: Table) -> Verdict | None:
+def _sft_mapped(method: str, table: Table) -> Verdict | None:
     chat = _find(table, CHAT_WORDS, CHATS)
     if chat:
-        return _map("SFT", [chat], {"messages": _as_chat(chat, "")}, f"{_held(chat)} {_chat_flaw(chat, table)}")
+        reason = f"{_held(chat)} {_chat_flaw(chat, table)}"
+        return _map(method, table, [chat], {"messages": _as_whole_chat(table, chat)}, reason)
     prompt = _find_prompt(table)
     response = _find(table, RESPONSE_WORDS, TEXTS_OR_CHATS, prompt) or _find(
         table, CHOSEN_WORDS, TEXTS_OR_CHATS, prompt
     )
     if response and response.kind in CHATS and (prompt is None or _opens_with_user(response)):
-        return _map("SFT", [response], {"messages": _as_chat(response, "")}, f"{_held(response)}: whole conversations")
+        fields = {"messages": _as_whole_chat(table, response)}
+        return _map(method, table, [response], fields, f"{_held(response)}: whole conversations")
     if prompt and response and prompt.kind == response.kind == "text" and _repeats_prompt(prompt, response):
-        return _map(
-            "SFT", [response], {"text": _at(response)}, f"{_held(response)} begins with {prompt.name!r}: plain text"
-        )
+        reason = f"{_held(response)} begins with {prompt.name!r}: plain text"
+        return _map(method, table, [response], {"text": _at(response)}, reason)
     if prompt and response:
         fields = {"prompt": _as_prompt(table, prompt, response), "completion": _as_chat(response, "assistant")}
-        return _map("SFT", [prompt, response], fields, f"{_held(prompt, response)}: a prompt and its completion")
+        reason = f"{_held(prompt, response)}: a prompt and its completion"
+        return _map(method, table, [prompt, response], fields, reason)
+    return _sft_from_text(method, table) if prompt is None else None
+
+
+def _sft_from_text(method: str, table: Table) -> Verdict | None:
     text = _find(table, TEXT_WORDS, {"text"})
-    if text and prompt is None:
-        reason = f"{_held(text)}: plain text" + (f"; the column {'prompt'!r} misleads TRL" if "prompt" in table else "")
-        return _map("SFT", [text], {"text": _at(text)}, reason)
+    if text is None:
+        return None
+    reason = f"{_held(text)}: plain text" + ("; the column 'prompt' misleads TRL" if "prompt" in table else "")
+    return _map(method, table, [text], {"text": _at(text)}, reason)
+
+
+def _pairs(method: str, table: Table) -> Verdict:
+    verdict = _pairs_tokenised(method, table) or _pairs_as_they_are(method, table) or _pairs_mapped(method, table)
+    return verdict or _graded_pairs(method, table) or _refuse(method, table, "a chosen and a rejected answer")
+
+
+def _pairs_tokenised(method: str, table: Table) -> Verdict | None:
+    for names in (("chosen_ids", "rejected_ids"), ("chosen_input_ids", "rejected_input_ids")):
+        chosen, rejected = (_column(table, name, {"tokens"}) for name in names)
+        if method == "Reward" and chosen and rejected:
+            return _accept(method, table, [chosen, rejected], f"{_held(chosen, rejected)}: already tokenised")
     return None
 
 
-def _dpo(table: Table) -> Verdict:
-    return _preference("DPO", table)
-
-
-def _reward(table: Table) -> Verdict:
-    return _preference("Reward", table)
-
-
-def _preference(method: str, table: Table) -> Verdict:
-    tokenised = [_column(table, name, {"tokens"}) for name in ("chosen_ids", "rejected_ids")]
-    if method == "Reward" and all(tokenised):
-        return _accept(
-            method, [column for column in tokenised if column], "chosen_ids, rejected_ids: already tokenised"
-        )
-    verdict = _preference_as_it_is(method, table) or _preference_mapped(method, table) or _graded_pairs(method, table)
-    return verdict or _refuse(method, table, "a chosen and a rejected answer")
-
-
-def _preference_as_it_is(method: str, table: Table) -> Verdict | None:
+def _pairs_as_they_are(method: str, table: Table) -> Verdict | None:
     chosen, rejected = (_column(table, name, {"text", "messages"}) for name in ("chosen", "rejected"))
-    if not chosen or not rejected or chosen.kind != rejected.kind or not _roles_known(chosen, rejected):
+    if not chosen or not rejected or not _go_together(table, chosen, rejected):
         return None
     notes = _pair_notes(chosen, rejected)
     if "prompt" in table:
         prompt = _column(table, "prompt", {chosen.kind})
-        if prompt is None or not _roles_known(prompt) or _repeats_prompt(prompt, chosen):
+        if prompt is None or not _go_together(table, prompt) or _repeats_prompt(prompt, chosen):
             return None
-        return _accept(method, [prompt, chosen, rejected], _held(prompt, chosen, rejected), notes)
+        return _accept(method, table, [prompt, chosen, rejected], _held(prompt, chosen, rejected), notes)
     if method == "Reward":
-        return _accept(method, [chosen, rejected], f"{_held(chosen, rejected)}, compared as a whole", notes)
+        return _accept(method, table, [chosen, rejected], f"{_held(chosen, rejected)}, compared as a whole", notes)
     return _implicit_prompt(method, table, chosen, rejected, notes)
 
 
 def _implicit_prompt(
     method: str, table: Table, chosen: Column, rejected: Column, notes: Sequence[str]
 ) -> Verdict | None:
-    """TRL takes the common opening of both answers as the prompt; a pair without one breaks it."""
+    """TRL takes the common opening of both answers as the prompt; a pair without one breaks it, an empty text too."""
     apart = _apart(chosen, rejected)
     reason = f"{_held(chosen, rejected)}, the prompt is their common opening"
-    if len(apart) == len(chosen.values) and (chosen.kind == "messages" or _find_prompt(table)):
+    if len(apart) == len(chosen.values) and (
+        chosen.kind == "messages" or chosen.empty + rejected.empty or _find_prompt(table)
+    ):
         return None
-    if chosen.kind == "text":
-        empty = chosen.empty + rejected.empty
-        notes = (*notes, f"{len(apart)} pairs open differently: their prompt will be empty") if apart else notes
-        return (
-            _accept(method, [chosen, rejected], reason, notes) if not empty else _without(method, apart, reason, notes)
-        )
-    return _without(method, apart, reason, notes) if apart else _accept(method, [chosen, rejected], reason, notes)
+    if apart and (chosen.kind == "messages" or chosen.empty + rejected.empty):
+        # A pair of which one side is missing is apart as well.
+        alike = 'bool(row["chosen"] and row["rejected"]) and row["chosen"][0] == row["rejected"][0]'
+        code = f"dataset = dataset.filter(lambda row: {alike})\n"
+        reason = f"{reason}, but {len(apart)} pairs have none"
+        return _needs(method, reason, notes, apart, code + _removal(_misread(method, table, [chosen, rejected])))
+    notes = (*notes, f"{len(apart)} pairs open differently: their prompt will be empty") if apart else notes
+    return _accept(method, table, [chosen, rejected], reason, notes)
 
 
-def _without(method: str, rows: Sequence[int], reason: str, notes: Sequence[str]) -> Verdict:
-    """NEEDS MAPPING: the pairs that do not open alike are left out."""
-    alike = 'bool(row["chosen"] and row["rejected"]) and row["chosen"][0] == row["rejected"][0]'
-    return Verdict(
-        method=method,
-        status=NEEDS_MAPPING,
-        reason=f"{reason}, but {len(rows)} pairs have none",
-        notes=tuple(notes),
-        rows=tuple(rows),
-        mapping=f"dataset = dataset.filter(lambda row: {alike})\n",
-    )
-
-
-def _preference_mapped(method: str, table: Table) -> Verdict | None:
+def _pairs_mapped(method: str, table: Table) -> Verdict | None:
     chosen = _find(table, CHOSEN_WORDS, TEXTS_OR_CHATS)
     rejected = _find(table, REJECTED_WORDS, TEXTS_OR_CHATS)
     if chosen is None or rejected is None:
         return None
-    prompt = _find_prompt(table, chosen, rejected)
+    prompt, both = _find_prompt(table, chosen, rejected), _held(chosen, rejected)
     fields = {"chosen": _as_chat(chosen, "assistant"), "rejected": _as_chat(rejected, "assistant")}
     whole = chosen.kind in CHATS and rejected.kind in CHATS and _opens_with_user(chosen)
     if whole and (method == "Reward" or len(_apart(chosen, rejected)) < len(chosen.values)):
-        return _map(method, [chosen, rejected], fields, f"{_held(chosen, rejected)}: conversations with their prompt")
+        return _map(method, table, [chosen, rejected], fields, f"{both}: conversations with their prompt")
     texts = chosen.kind == rejected.kind == "text"
     if texts and (prompt is None or (prompt.kind == "text" and _repeats_prompt(prompt, chosen))):
         plain = {"chosen": _at(chosen), "rejected": _at(rejected)}
-        return _map(method, [chosen, rejected], plain, f"{_held(chosen, rejected)}: two answers that hold their prompt")
-    if prompt is None and method == "Reward":
-        return _map(method, [chosen, rejected], fields, f"{_held(chosen, rejected)}: a preferred and a worse answer")
+        if method != "Reward" and chosen.empty + rejected.empty:
+            return None
+        return _map(method, table, [chosen, rejected], plain, f"{both}: two answers that hold their prompt")
     if prompt is None:
-        return None
+        better = f"{both}: a preferred and a worse answer"
+        return _map(method, table, [chosen, rejected], fields, better) if method == "Reward" else None
     fields = {"prompt": _as_prompt(table, prompt, chosen, rejected), **fields}
-    return _map(method, [prompt, chosen, rejected], fields, f"{_held(prompt, chosen, rejected)}: a prompt, two answers")
+    return _map(method, table, [prompt, chosen, rejected], fields, f"{_held(prompt)}, {both}: a prompt, two answers")
 
 
-def _kto(table: Table) -> Verdict:
-    paired = _preference_as_it_is("KTO", table)
-    if paired:
-        return paired
-    verdict = _kto_as_it_is(table) or _kto_mapped(table) or _preference_mapped("KTO", table) or _graded_rows(table)
-    return verdict or _refuse("KTO", table, "a prompt, a completion and a true/false label")
+def _kto(method: str, table: Table) -> Verdict:
+    if _has_images(table):  # TRL unpairs text only
+        verdict = _kto_unpaired(method, table) or _kto_as_it_is(method, table) or _kto_mapped(method, table)
+        return verdict or _refuse(method, table, "a prompt, a completion and a true/false label beside the images")
+    verdict = _pairs_as_they_are(method, table) or _kto_as_it_is(method, table) or _kto_mapped(method, table)
+    verdict = verdict or _pairs_mapped(method, table) or _graded_rows(method, table)
+    return verdict or _refuse(method, table, "a prompt, a completion and a true/false label")
 
 
-def _kto_as_it_is(table: Table) -> Verdict | None:
-    prompt, completion = (_column(table, name, {"text", "messages"}) for name in ("prompt", "completion"))
-    label = _column(table, "label", {"bool", "int"})
-    preference = {"chosen", "rejected"} <= table.keys()
-    if not prompt or not completion or not label or preference or not _is_binary(label):
+def _kto_unpaired(method: str, table: Table) -> Verdict | None:
+    columns = [_column(table, name, {"messages"}) for name in ("prompt", "chosen", "rejected")]
+    used = [column for column in columns if column and _roles_known(column)]
+    if len(used) < len(columns) or any(column.unusable for column in used):
         return None
-    if prompt.kind != completion.kind or not _roles_known(prompt, completion):
+    code = """\
+def unpaired(rows):
+    made = {name: values + values for name, values in rows.items() if name not in ("chosen", "rejected")}
+    made["completion"] = rows["chosen"] + rows["rejected"]
+    made["label"] = [True] * len(rows["chosen"]) + [False] * len(rows["rejected"])
+    return made
+
+
+dataset = dataset.map(unpaired, batched=True, remove_columns=dataset.column_names)
+"""
+    return _needs(method, f"{_held(*used)} beside images: TRL unpairs text only", (), (), code)
+
+
+def _kto_as_it_is(method: str, table: Table) -> Verdict | None:
+    prompt, completion = (_column(table, name, {"text", "messages"}) for name in ("prompt", "completion"))
+    label = _column(table, "label", {"bool", "int", "float"})
+    if not prompt or not completion or not label or {"chosen", "rejected"} <= table.keys():
+        return None
+    if not _go_together(table, prompt, completion) or not _is_binary(label):
         return None
     values = {bool(value) for value in label.values if value is not None}
     notes = () if len(values) == 2 else (f"every label is {values.pop()}: there is nothing to tell apart",)
-    return _accept("KTO", [prompt, completion, label], _held(prompt, completion, label), notes)
+    return _accept(method, table, [prompt, completion, label], _held(prompt, completion, label), notes)
 
 
-def _kto_mapped(table: Table) -> Verdict | None:
-    label = _find(table, LABEL_WORDS, {"bool", "int", "float"})
+def _kto_mapped(method: str, table: Table) -> Verdict | None:
+    label = _find(table, LABEL_WORDS, {"bool", "int", "float", "text"})
     prompt = _find_prompt(table)
-    response = _find(table, RESPONSE_WORDS, TEXTS_OR_CHATS, prompt)
-    if not label or not prompt or not response or not _is_binary(label):
+    response = _find(table, RESPONSE_WORDS, TEXTS_OR_CHATS, prompt, label)
+    verdict = _as_label(label) if label else None
+    if not label or not prompt or not response or verdict is None:
         return None
-    fields = {
-        "prompt": _as_prompt(table, prompt, response),
-        "completion": _as_chat(response, "assistant"),
-        "label": f"bool({_at(label)})",
-    }
-    return _map("KTO", [prompt, response, label], fields, f"{_held(prompt, response, label)}: a judged answer")
+    expression, meaning = verdict
+    fields = {"prompt": _as_prompt(table, prompt, response), "completion": _as_chat(response, "assistant")}
+    reason = f"{_held(prompt, response, label)}: a judged answer{meaning}"
+    return _map(method, table, [prompt, response, label], fields | {"label": expression}, reason)
 
 
-def _grpo(table: Table) -> Verdict:
+def _as_label(label: Column) -> tuple[str, str] | None:
+    """Return the expression that makes a true/false label of the column, and what it takes for true where it chose."""
+    values = [value for value in label.values if value is not None]
+    if label.kind == "text":
+        if not {value.strip().lower() for value in values} <= GOOD_WORDS | BAD_WORDS:
+            return None
+        good = sorted({value for value in values if value.strip().lower() in GOOD_WORDS})
+        return f"{_at(label)} in {good!r}", f", good when it is {' or '.join(map(repr, good)) or 'nothing seen here'}"
+    if _is_binary(label):
+        return f"bool({_at(label)})", ""
+    middle = (min(values) + max(values)) / 2
+    return f"{_at(label)} > {middle!r}", f", good above {middle:g}, the middle of what was seen: set your own threshold"
+
+
+def _prm(method: str, table: Table) -> Verdict:
+    prompt = _column(table, "prompt", {"text"})
+    steps, marks = _column(table, "completions", {"texts"}), _column(table, "labels", _MARKS)
+    if not prompt or not steps or not marks or _uneven(steps, marks) or not _marks(marks) <= {0, 1}:
+        wanted = "a prompt, its completions (one a step) and a true/false label a step"
+        return _prm_mapped(method, table) or _refuse(method, table, wanted)
+    verdict = _accept(method, table, [prompt, steps, marks], _held(prompt, steps, marks), _PRM_NOTES)
+    return verdict or _refuse(method, table, "rows that lack nothing")
+
+
+_MARKS = frozenset({"bools", "tokens", "list"})
+_PRM_NOTES = ("TRL 1.16 has the format (stepwise supervision) but no trainer for it",)
+
+
+def _prm_mapped(method: str, table: Table) -> Verdict | None:
+    prompt = _find_prompt(table)
+    steps = _find(table, STEP_WORDS, {"texts"}, prompt)
+    marks = _find(table, STEP_LABEL_WORDS, _MARKS, steps)
+    values = sorted(_marks(marks)) if marks else []
+    if not prompt or prompt.kind != "text" or not steps or not marks or not values or math.isnan(sum(values)):
+        return None
+    rule = "bool(mark)" if set(values) <= {0, 1} else f"mark > {(values[0] + values[-1]) / 2!r}"
+    fields = {"prompt": _at(prompt), "completions": _at(steps), "labels": f"[{rule} for mark in {_at(marks)}]"}
+    even = f"dataset = dataset.filter(lambda row: len({_at(steps)} or []) == len({_at(marks)} or []))\n"
+    reason, uneven = f"{_held(prompt, steps, marks)}: steps with a label each", _uneven(steps, marks)
+    return _map(method, table, [prompt, steps, marks], fields, reason, notes=_PRM_NOTES, also=uneven, before=even)
+
+
+def _marks(column: Column) -> set[float]:
+    """Return the labels of all steps; what is no number is not one."""
+    marks = [mark for value in column.values if value for mark in value]
+    return {mark if isinstance(mark, int | float) else math.nan for mark in marks}
+
+
+def _uneven(steps: Column, marks: Column) -> list[int]:
+    pairs = enumerate(zip(steps.values, marks.values, strict=True))
+    return [row for row, (some, given) in pairs if len(some or ()) != len(given or ())]
+
+
+def _prompts(method: str, table: Table) -> Verdict:
     prompt = _column(table, "prompt", {"text", "messages"})
-    stepwise = "completions" in table and table["completions"].kind == "texts"
-    if prompt and not stepwise and _roles_known(prompt) and not _ends_with_assistant(prompt):
-        return _accept("GRPO", [prompt], _held(prompt), _reward_notes(table, prompt))
-    return _grpo_mapped(table, stepwise=stepwise) or _refuse("GRPO", table, "a prompt")
+    if prompt and _go_together(table, prompt) and not _ends_with_assistant(prompt):
+        asked = replace(prompt, unusable=tuple(row for row, value in enumerate(prompt.values) if not value))
+        verdict = _accept(
+            method,
+            table,
+            [asked if prompt.kind == "text" else prompt],
+            _held(prompt),
+            _reward_notes(method, table, prompt),
+        )
+        if verdict:
+            return verdict
+    return _prompts_mapped(method, table) or _refuse(method, table, "a prompt")
 
 
-def _grpo_mapped(table: Table, *, stepwise: bool) -> Verdict | None:
+def _prompts_mapped(method: str, table: Table) -> Verdict | None:
     prompt = _find_prompt(table) or _find(table, CHAT_WORDS, CHATS) or _find(table, CHOSEN_WORDS, CHATS)
     if prompt is None:
         return None
-    if stepwise:
-        reason = f"{_held(prompt)}, but the rows are for stepwise supervision (completions with a label a step)"
-        return _map("GRPO", [prompt], {"prompt": _as_prompt(table, prompt)}, reason)
-    chat = prompt.kind in CHATS
-    fields = {"prompt": f"opening({_as_chat(prompt, '')})" if chat else _as_prompt(table, prompt)}
-    reason = f"{_held(prompt)}" + (": the turns before the first answer are the prompt" if chat else ": the prompt")
-    verdict = _map("GRPO", [prompt], fields, reason, keep=True, notes=_reward_notes(table, prompt))
-    only_asked = "dataset = dataset.filter(lambda row: bool(row['prompt']))\n"
-    return replace(verdict, mapping=f"{verdict.mapping}{only_asked}") if chat else verdict
+    notes = _reward_notes(method, table, prompt)
+    if prompt.kind not in CHATS:
+        fields, reason = {"prompt": _as_prompt(table, prompt)}, f"{_held(prompt)}: the prompt"
+        return _map(method, table, [prompt], fields, reason, keep=True, notes=notes)
+    fields = {"prompt": f"opening({_as_whole_chat(table, prompt)})"}
+    unasked = [row for row, value in enumerate(prompt.values) if not value or not _opening(prompt, value)]
+    asked = "dataset = dataset.filter(lambda row: bool(row['prompt']))\n" if unasked else ""
+    reason = f"{_held(prompt)}: the turns before the first answer are the prompt"
+    return _map(method, table, [prompt], fields, reason, keep=True, notes=notes, also=unasked, after=asked)
+
+
+def _opening(column: Column, value: str | Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    names = _role_names([column])
+    return list(itertools.takewhile(lambda turn: names.get(_role(turn), _role(turn)) != "assistant", _turns(value)))
 
 
 # --- graded answers: a struct a model, with a text and whether it is right ---
@@ -1472,15 +1829,10 @@ def pairs(rows):
 
 dataset = dataset.map(pairs, batched=True, remove_columns=dataset.column_names)
 """
-    return Verdict(
-        method=method,
-        status=NEEDS_MAPPING,
-        reason=_graded_reason(graded, "pairs of a right and a wrong one"),
-        mapping=code,
-    )
+    return _needs(method, _graded_reason(graded, "pairs of a right and a wrong one"), (), (), code)
 
 
-def _graded_rows(table: Table) -> Verdict | None:
+def _graded_rows(method: str, table: Table) -> Verdict | None:
     graded = _graded(table)
     if graded is None:
         return None
@@ -1498,9 +1850,7 @@ def judged(rows):
 
 dataset = dataset.map(judged, batched=True, remove_columns=dataset.column_names)
 """
-    return Verdict(
-        method="KTO", status=NEEDS_MAPPING, reason=_graded_reason(graded, "a labelled row each"), mapping=code
-    )
+    return _needs(method, _graded_reason(graded, "a labelled row each"), (), (), code)
 
 
 def _graded_reason(graded: _Graded, use: str) -> str:
@@ -1515,64 +1865,91 @@ def _flags(graded: _Graded, table: Table, row: int) -> list[bool]:
 # --- verdicts ---
 
 
-def _accept(method: str, columns: Sequence[Column], reason: str, notes: Sequence[str] = ()) -> Verdict:
-    """READY, or NEEDS MAPPING when rows must be left out first."""
+def _accept(
+    method: str, table: Table, columns: Sequence[Column], reason: str, notes: Sequence[str] = ()
+) -> Verdict | None:
+    """READY; NEEDS MAPPING when rows or columns must go first; None when no row would be left."""
     bad = sorted({row for column in columns for row in column.unusable})
+    if len(bad) == len(columns[0].values):
+        return None
+    misread = _misread(method, table, columns)
     notes = (*notes, *(f"{column.name!r} is empty in {column.empty} rows" for column in columns if column.empty))
-    if not bad:
+    if not bad and not misread:
         return Verdict(method=method, status=READY, reason=reason, notes=tuple(notes))
     flawed = [column for column in columns if column.unusable]
-    reason = f"{reason}, but {len(bad)} rows have no value in {', '.join(repr(column.name) for column in flawed)}"
-    code = _filter(flawed)
-    return Verdict(
-        method=method, status=NEEDS_MAPPING, reason=reason, notes=tuple(notes), rows=tuple(bad), mapping=code
-    )
+    if flawed:
+        reason += f", but {len(bad)} rows have no value in {', '.join(repr(column.name) for column in flawed)}"
+    reason += "".join(f"; {name!r} {why}" for name, why in misread.items())
+    return _needs(method, reason, notes, bad, _filter(flawed) + _removal(misread))
 
 
 def _map(
     method: str,
+    table: Table,
     columns: Sequence[Column],
     fields: Mapping[str, str],
     reason: str,
     *,
     keep: bool = False,
     notes: Sequence[str] = (),
-) -> Verdict:
-    """NEEDS MAPPING, with the code that builds `fields` (name -> expression over `row`) from `columns`."""
-    bad = sorted({row for column in columns for row in column.unusable})
-    flawed = [column for column in columns if column.unusable]
-    body = "".join(f"        {name!r}: {expression},\n" for name, expression in fields.items())
+    also: Sequence[int] = (),
+    before: str = "",
+    after: str = "",
+) -> Verdict | None:
+    """NEEDS MAPPING, with the code that builds `fields` (name -> expression over `row`); None when no row is left.
+
+    `keep` keeps the other columns; `also` are more rows that cannot be used, `before` and `after` the code that drops
+    them before or after the mapping.
+    """
+    bad = sorted({row for column in columns for row in column.unusable} | set(also))
+    if len(bad) == len(columns[0].values):
+        return None
+    kept = {} if keep or "text" in fields else {name: _at(table[name]) for name in _carried(method, table)}
+    body = "".join(f"        {name!r}: {expression},\n" for name, expression in {**fields, **kept}.items())
     remove = "" if keep else ", remove_columns=dataset.column_names"
     code = f"def convert(row):\n    return {{\n{body}    }}\n\n\n"
-    code = _helpers(code) + code + (_filter(flawed) if flawed else "") + f"dataset = dataset.map(convert{remove})\n"
+    code += _filter([column for column in columns if column.unusable]) + (before if also else "")
+    code += f"dataset = dataset.map(convert{remove})\n{after}"
+    misread = {name for name in _misread(method, table, columns) if name not in fields} if keep else ()
+    return _needs(method, reason, notes, bad, _helpers(code, _role_names(columns)) + code + _removal(misread))
+
+
+def _needs(method: str, reason: str, notes: Sequence[str], rows: Sequence[int], code: str) -> Verdict:
     return Verdict(
-        method=method, status=NEEDS_MAPPING, reason=reason, notes=tuple(notes), rows=tuple(bad), mapping=code
+        method=method, status=NEEDS_MAPPING, reason=reason, notes=tuple(notes), rows=tuple(rows), mapping=code
     )
 
 
 def _refuse(method: str, table: Table, needed: str) -> Verdict:
     odd = [
         f"{name!r} holds {table[name].kind}"
-        for name in ("prompt", "completion", "chosen", "rejected", "label")
+        for name in ("prompt", "completion", "chosen", "rejected", "label", "messages", "text")
         if name in table
     ]
-    found = (
-        ", ".join(odd) or "none of the columns " + ", ".join(repr(name) for name in list(table)[:8]) + " looks like it"
-    )
+    names = ", ".join(repr(name) for name in list(table)[:8])
+    found = ", ".join(odd) or f"none of the columns {names} looks like it"
     return Verdict(method=method, status=INCOMPATIBLE, reason=f"needs {needed}; {found}")
 
 
-def _helpers(code: str) -> str:
-    helpers = ""
-    if "json.loads(" in code:
-        helpers += "import json\n\n\n"
+# --- the printed code; names and values reach it through repr() only ---
+
+
+def _helpers(code: str, roles: Mapping[str, str]) -> str:
+    helpers = "import json\n\n\n" if "json.loads(" in code else ""
+    if "chat(" in code or "renamed(" in code:
+        helpers += f"ROLES = {dict(roles)!r}\n\n\n"
     if "chat(" in code:
         helpers += (
-            f"ROLES = {ROLE_NAMES!r}\n\n\n"
-            "def chat(turns):\n"
-            '    pairs = [(turn.get("role", turn.get("from")), turn.get("content", turn.get("value"))) for turn in turns]\n'
-            '    return [{"role": ROLES.get(role, role), "content": content} for role, content in pairs]\n\n\n'
+            "def chat(turns, role, content):\n"
+            '    return [{"role": ROLES.get(turn[role], turn[role]), "content": turn[content]} for turn in turns]\n\n\n'
         )
+    if "renamed(" in code:
+        helpers += (
+            "def renamed(turns):\n"
+            '    return [{**turn, "role": ROLES.get(turn["role"], turn["role"])} for turn in turns]\n\n\n'
+        )
+    if "system(" in code:
+        helpers += 'def system(text):\n    return [{"role": "system", "content": text}] if text else []\n\n\n'
     if "opening(" in code:
         helpers += (
             "def opening(turns):\n"
@@ -1582,24 +1959,33 @@ def _helpers(code: str) -> str:
     return helpers
 
 
-def _filter(columns: Iterable[Column]) -> str:
-    tests = " and ".join(_usable_test(column) for column in columns)
-    return f"dataset = dataset.filter(lambda row: {tests})\n"
+def _filter(columns: Sequence[Column]) -> str:
+    if not columns:
+        return ""
+    return f"dataset = dataset.filter(lambda row: {' and '.join(map(_usable_test, columns))})\n"
+
+
+def _removal(names: Iterable[str]) -> str:
+    return f"dataset = dataset.remove_columns({list(names)!r})\n" if names else ""
 
 
 def _usable_test(column: Column) -> str:
     if column.kind not in CHATS:
-        return f"{_at(column)} is not None" if column.kind not in {"texts", "tokens"} else f"bool({_at(column)})"
-    turns = f"json.loads({_at(column)})" if column.kind.startswith("json") else _at(column)
-    content = 'turn.get("tool_calls") or turn.get("content", turn.get("value")) is not None'
-    return f"bool({_at(column)}) and all({content} for turn in {turns})"
-
-
-# --- expressions over `row` ---
+        empties = column.kind in {"texts", "tokens", "bools"} or any(
+            column.values[row] == "" for row in column.unusable
+        )
+        return f"bool({_at(column)})" if empties else f"{_at(column)} is not None"
+    _, key = _turn_keys(column)
+    said = f"turn and (turn.get({key!r}) is not None or turn.get('tool_calls'))"
+    return f"bool({_at(column)}) and all({said} for turn in {_decoded_turns(column)})"
 
 
 def _at(column: Column) -> str:
     return f"row[{column.name!r}]"
+
+
+def _decoded_turns(column: Column) -> str:
+    return f"json.loads({_at(column)})" if column.kind.startswith("json") else _at(column)
 
 
 def _as_chat(column: Column, role: str) -> str:
@@ -1608,18 +1994,122 @@ def _as_chat(column: Column, role: str) -> str:
         return f'[{{"role": "{role}", "content": {_at(column)}}}]'
     if column.kind == "texts":
         return f'[{{"role": "{role}", "content": {_at(column)}[0]}}]'
-    turns = f"json.loads({_at(column)})" if column.kind.startswith("json") else _at(column)
-    renamed = column.kind.endswith("sharegpt") or bool(column.roles & ROLE_NAMES.keys())
-    return f"chat({turns})" if renamed else turns
+    turns = _decoded_turns(column)
+    if not column.kind.endswith("messages"):
+        role_key, content_key = _turn_keys(column)
+        return f"chat({turns}, {role_key!r}, {content_key!r})"
+    return turns if _roles_known(column) else f"renamed({turns})"
+
+
+def _as_whole_chat(table: Table, column: Column) -> str:
+    return _led_by_system(table, _as_chat(column, ""), column)
 
 
 def _as_prompt(table: Table, prompt: Column, *others: Column) -> str:
     """Return an expression for the prompt's messages; an instruction takes its separate input or context along."""
     context = _find(table, CONTEXT_WORDS, {"text"}, prompt, *others)
     if prompt.kind != "text" or context is None:
-        return _as_chat(prompt, "user")
+        return _led_by_system(table, _as_chat(prompt, "user"), prompt)
     joined = f'"\\n\\n".join(part for part in ({_at(prompt)}, {_at(context)}) if part)'
-    return f'[{{"role": "user", "content": {joined}}}]'
+    return _led_by_system(table, f'[{{"role": "user", "content": {joined}}}]', prompt)
+
+
+def _led_by_system(table: Table, expression: str, chat: Column) -> str:
+    told = _find(table, SYSTEM_WORDS, {"text"})
+    return expression if told is None or "system" in chat.roles else f"system({_at(told)}) + {expression}"
+
+
+# --- columns that TRL reads beside those it is meant to ---
+
+
+def _misread(method: str, table: Table, used: Sequence[Column]) -> dict[str, str]:
+    """Return the columns beside `used` that TRL takes for something they are not, and what comes of it."""
+    names = {column.name for column in used}
+    found = {name: "is no image" for name in IMAGES & table.keys() if not _may_be_image(table[name])}
+    if used[0].kind == "tokens":
+        found = _misread_beside_tokens(table, used[0])
+    elif method in {"SFT", "DPO", "KTO", "Reward"}:
+        found |= _misread_beside_rows(method, table, used)
+    if method in {"GRPO", "RLOO"}:
+        clash = "clashes with what reward functions get under this name"
+        found |= dict.fromkeys(("prompts", "completions"), clash)
+    if method == "Reward" and "margin" in table and (table["margin"].kind not in _NUMBERS or table["margin"].nulls):
+        found["margin"] = "is taken for a number and is none in every row"
+    return {name: why for name, why in sorted(found.items()) if name in table and name not in names}
+
+
+_NUMBERS = frozenset({"int", "float", "bool"})
+
+
+def _misread_beside_rows(method: str, table: Table, used: Sequence[Column]) -> dict[str, str]:
+    chats, names = used[0].kind in {"messages", "sharegpt"}, {column.name for column in used}
+    found = {
+        name: "is of another kind, and TRL asks any of them whether the rows are conversations"
+        for name in CONVERSATION_COLUMNS
+        if name in table and (table[name].kind == "messages") != chats
+    }
+    if not _are_tools(table.get("tools")):
+        found["tools"] = "is no list of tools"
+    if not _are_template_arguments(table.get("chat_template_kwargs")):
+        found["chat_template_kwargs"] = "is not a struct in every row"
+    if method == "SFT":
+        found["labels"] = "is taken for the labels of the tokens"
+    if method == "SFT" and not chats and "text" not in names:
+        found["text"] = "gets the end-of-text token that the completion must have"
+    if not chats and method == "SFT":
+        found |= dict.fromkeys(IMAGES, "is beside plain text, TRL puts images into conversations")
+    if method == "KTO" and "chosen" in names:
+        found |= dict.fromkeys(("completion", "label"), "takes the place of what TRL makes of the pairs")
+    return found
+
+
+def _misread_beside_tokens(table: Table, tokens: Column) -> dict[str, str]:
+    wrong = [
+        name
+        for name in ("labels", "completion_mask", "assistant_masks")
+        if name in table
+        and any(
+            not isinstance(mask, list) or len(mask) != len(ids or ())
+            for mask, ids in zip(table[name].values, tokens.values, strict=True)
+        )
+    ]
+    return dict.fromkeys(wrong, f"is not one number for each of {tokens.name!r}")
+
+
+def _carried(method: str, table: Table) -> list[str]:
+    """Return the columns that a mapping must not lose: tools, arguments of the template, images, the margin."""
+    names = ["tools"] if "tools" in table and _are_tools(table["tools"]) else []
+    if "chat_template_kwargs" in table and _are_template_arguments(table["chat_template_kwargs"]):
+        names.append("chat_template_kwargs")
+    if method == "Reward":
+        return [*names, "margin"] if "margin" in table and not _misread(method, table, [table["margin"]]) else names
+    return names + [name for name in sorted(IMAGES & table.keys()) if _may_be_image(table[name])]
+
+
+def _are_tools(column: Column | None) -> bool:
+    if column is None or column.kind in {"null", "list of structs", "empty list"}:
+        return True
+    return column.kind == "text" and all(value is None or _is_json_list(value) for value in column.values)
+
+
+def _is_json_list(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), list | type(None))
+    except (ValueError, RecursionError):
+        return False
+
+
+def _are_template_arguments(column: Column | None) -> bool:
+    return column is None or (column.kind == "struct" and not column.nulls)
+
+
+def _may_be_image(column: Column) -> bool:
+    """An image, a list of them, or the path of one."""
+    return column.kind in {"image", "images", "text", "texts"} and not column.nulls
+
+
+def _has_images(table: Table) -> bool:
+    return any(_may_be_image(table[name]) for name in IMAGES & table.keys())
 
 
 # --- finding columns ---
@@ -1631,7 +2121,7 @@ def _column(table: Table, name: str, kinds: Iterable[str]) -> Column | None:
 
 
 def _find_prompt(table: Table, *taken: Column | None) -> Column | None:
-    return _find(table, PROMPT_WORDS, {"text", "messages", "sharegpt", "texts"}, *taken)
+    return _find(table, PROMPT_WORDS, TEXTS_OR_CHATS | {"texts"}, *taken)
 
 
 def _find(table: Table, words: Sequence[str], kinds: Iterable[str], *taken: Column | None) -> Column | None:
@@ -1656,30 +2146,61 @@ def _fit(name: str, words: Sequence[str]) -> tuple[int, int] | None:
 # --- what the values say ---
 
 
+def _go_together(table: Table, *columns: Column) -> bool:
+    """Whether TRL takes these as they are: of one kind, with roles that templates know, text without images."""
+    kinds = {column.kind for column in columns}
+    return len(kinds) == 1 and _roles_known(*columns) and not (kinds == {"text"} and _has_images(table))
+
+
 def _roles_known(*columns: Column) -> bool:
-    return not any(column.roles & ROLE_NAMES.keys() for column in columns)
+    return all(column.roles <= KNOWN_ROLES for column in columns)
+
+
+def _role_names(columns: Sequence[Column]) -> dict[str, str]:
+    """Return role -> the role that templates know: by its name, else by whether it opens conversations."""
+    found = sorted({role for column in columns for role in column.roles} - KNOWN_ROLES - ROLE_NAMES.keys())
+    opening = {str(_role(turns[0])) for column in columns for turns in _chats_of(column) if turns}
+    names = {role: ROLE_NAMES.get(role.lower(), role.lower()) for role in found}
+    guessed = {role: "user" if role in opening else "assistant" for role in found if names[role] not in KNOWN_ROLES}
+    return ROLE_NAMES | names | guessed
+
+
+def _chats_of(column: Column) -> list[list[Mapping[str, Any]]]:
+    return [_turns(value) for value in column.values if value] if column.kind in CHATS else []
+
+
+def _turn_keys(column: Column) -> tuple[str, str]:
+    """Return the keys under which the turns of a conversation hold their role and their content."""
+    if column.kind.endswith("messages"):
+        return "role", "content"
+    first = next(turn for turns in _chats_of(column) for turn in turns)
+    return next(key for key in ROLE_KEYS if key in first), next(
+        (key for key in CONTENT_KEYS if first.get(key) is not None), "content"
+    )
 
 
 def _chat_flaw(column: Column, table: Table) -> str:
-    foreign = sorted(column.roles & ROLE_NAMES.keys())
+    foreign = sorted(column.roles - KNOWN_ROLES)
     if column.kind.startswith("json"):
         return "as JSON text: it must be decoded"
     if foreign:
-        return f"with the roles {', '.join(map(repr, foreign))}: TRL keeps them, chat templates do not know them"
-    if "prompt" in table or "input_ids" in table:
-        return f"beside a column {'prompt' if 'prompt' in table else 'input_ids'!r} that TRL would take instead"
+        guessed = [role for role in foreign if role.lower() not in ROLE_NAMES.keys() | KNOWN_ROLES]
+        advice = f"; {', '.join(map(repr, guessed))} is a guess, see ROLES" if guessed else ""
+        return f"with the roles {', '.join(map(repr, foreign))}, which chat templates do not know{advice}"
+    if "prompt" in table:
+        return "beside a column 'prompt' that TRL would take instead"
     return "under another name or form than TRL's"
 
 
 def _opens_with_user(column: Column) -> bool:
-    firsts = [_turns(value)[0] for value in column.values if value]
+    names = _role_names([column])
     return any(
-        ROLE_NAMES.get(role, role) in {"user", "system"} for role in (t.get("role", t.get("from")) for t in firsts)
+        names.get(str(_role(turns[0])), _role(turns[0])) in {"user", "system"} for turns in _chats_of(column) if turns
     )
 
 
 def _ends_with_assistant(column: Column) -> bool:
-    return column.kind == "messages" and any(value[-1].get("role") == "assistant" for value in column.values if value)
+    return any(_role(turns[-1]) == "assistant" for turns in _chats_of(column) if turns)
 
 
 def _repeats_prompt(prompt: Column, chosen: Column) -> bool:
@@ -1716,17 +2237,16 @@ def _pair_notes(chosen: Column, rejected: Column) -> tuple[str, ...]:
 
 
 def _chat_notes(column: Column) -> tuple[str, ...]:
-    chats = [[turn.get("role", turn.get("from")) for turn in _turns(value)] for value in column.values if value]
+    chats = [[_role(turn) for turn in turns] for turns in _chats_of(column)]
     checks: dict[str, Callable[[list[str]], bool]] = {
         "have no assistant turn to learn from": lambda roles: "assistant" not in roles,
+        "open with an assistant turn": lambda roles: roles[:1] == ["assistant"],
         "have two user or two assistant turns in a row": lambda roles: any(
             a == b and a in {"user", "assistant"} for a, b in itertools.pairwise(roles)
         ),
     }
-    unknown = sorted(column.roles - KNOWN_ROLES)
-    notes = [f"roles that chat templates may refuse: {', '.join(map(repr, unknown))}"] if unknown else []
     counts = {what: sum(map(check, chats)) for what, check in checks.items()}
-    return (*notes, *(f"{count} of {len(chats)} conversations {what}" for what, count in counts.items() if count))
+    return tuple(f"{count} of {len(chats)} conversations {what}" for what, count in counts.items() if count)
 
 
 def _label_notes(table: Table) -> tuple[str, ...]:
@@ -1738,19 +2258,24 @@ def _label_notes(table: Table) -> tuple[str, ...]:
     )
 
 
-def _reward_notes(table: Table, prompt: Column) -> tuple[str, ...]:
-    passed = [name for name in table if name not in {prompt.name, "prompt", "completion", "completions"}]
+def _reward_notes(method: str, table: Table, prompt: Column) -> tuple[str, ...]:
+    if method == "Prompt-only":
+        return ()
+    passed = [name for name in table if name not in {prompt.name, "prompt", "prompts", "completion", "completions"}]
     if not passed:
         return ("no other column: reward functions see the prompt and the completion only",)
     return (f"reward functions also get: {', '.join(map(repr, passed[:8]))}",)
 
 
 def _with_image_note(verdict: Verdict, table: Table) -> Verdict:
-    images = [name for name in ("image", "images") if name in table]
-    if not images or verdict.status == INCOMPATIBLE:
+    if verdict.status == INCOMPATIBLE:
         return verdict
-    note = f"{images[0]!r} is there: only a vision-language model can train on it"
-    return replace(verdict, notes=(*verdict.notes, note))
+    others = [name for name, column in table.items() if column.kind in {"image", "images"} and name not in IMAGES]
+    notes = [f"{name!r} holds images: TRL sees them only in a column 'image' or 'images'" for name in others]
+    if _has_images(table):
+        named = next(name for name in sorted(IMAGES & table.keys()))
+        notes.append(f"{named!r} is there: only a vision-language model can train on it")
+    return replace(verdict, notes=(*verdict.notes, *notes))
 
 
 # --- end block ---

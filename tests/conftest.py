@@ -31,11 +31,23 @@ for name in ("CI", "JOB_ID"):
 HF_HOME = tempfile.TemporaryDirectory(prefix="jobshelf-tests-")
 os.environ |= {"HF_HOME": HF_HOME.name, "HF_HUB_DISABLE_EXPERIMENTAL_WARNING": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 
+# The parts of the heavy lane, each with a budget in .ci/run.
+PARTS = ("data", "inference", "training", "gguf", "jobs", "page")
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def pytest_report_header() -> str:
     return "real_rows: generated" if rows.folder() is None else "real_rows: the real files"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse a heavy test of no part: .ci/run starts the parts one by one, and would leave it out."""
+    for item in items:
+        if item.get_closest_marker("heavy") and not any(item.get_closest_marker(part) for part in PARTS):
+            raise pytest.UsageError(
+                f"{item.path.name}::{item.name} is heavy and of no part; mark it with one of {', '.join(PARTS)}"
+            )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -17,10 +17,13 @@ FLOORS = (
     ("__main__",),
     ("cli",),
     ("demo", "testing"),
-    ("vet", "rehearse", "publish", "jobs", "host", "scaffold"),
-    ("index",),
+    ("rehearse", "publish", "jobs", "host", "scaffold"),
+    ("emit",),
+    ("index", "hardware"),
+    ("vet", "record"),
     ("interface", "client", "blocks", "hub", "render", "sample_data"),
     ("script", "shelf", "forms"),
+    ("launch",),
     ("errors",),
 )
 # Modules that may import nothing of ours but the one named.

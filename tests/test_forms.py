@@ -7,7 +7,8 @@ import subprocess
 
 import pytest
 
-from jobshelf.forms import example_arguments, forms, python_text, script_url
+from jobshelf.forms import docker_forms, example_arguments, forms, python_text, scheduled, script_url
+from jobshelf.launch import Launch
 
 URL = "https://huggingface.co/datasets/jobshelf/scripts/resolve/main/x.py"
 LAUNCH = {
@@ -21,7 +22,7 @@ LAUNCH = {
 
 def test_flags_precede_the_script_and_arguments_follow_it():
     form = forms(URL, LAUNCH, ("in", "out put"))
-    assert form.local == ("uv", "run", URL, "in", "out put")
+    assert form.local == ("env", "A=1", "uv", "run", URL, "in", "out put")
     assert form.jobs[:4] == ("hf", "jobs", "uv", "run")
     assert form.jobs[4:8] == ("--secrets", "HF_TOKEN", "--secrets", "WANDB_API_KEY")
     assert form.jobs[8:] == (URL, "in", "out put")
@@ -57,12 +58,76 @@ def test_the_python_text_without_secrets_imports_only_what_it_uses():
     assert text == f"from huggingface_hub import run_uv_job\n\nrun_uv_job('{URL}', script_args=[])"
 
 
-def test_the_mcp_call_has_no_image_and_a_placeholder_for_each_secret():
-    call = json.loads(forms(URL, LAUNCH, ("a",)).to_json()["mcp"]["text"])
+def test_the_mcp_call_has_a_placeholder_for_each_secret():
+    call = json.loads(forms(URL, {**LAUNCH, "image": None}, ("a",)).to_json()["mcp"]["text"])
     assert call["operation"] == "uv"
     assert call["args"]["secrets"] == {"HF_TOKEN": "$HF_TOKEN", "WANDB_API_KEY": "$WANDB_API_KEY"}
-    assert "image" not in call["args"]
     assert call["args"]["script_args"] == ["a"]
+
+
+def test_the_mcp_call_with_an_image_is_its_run_form_and_that_is_said():
+    form = forms(URL, LAUNCH, ("a",), asked=Launch(dependencies=("rich",), python="3.12"))
+    assert form.mcp["operation"] == "run"
+    assert form.mcp["args"]["image"] == "img:1"
+    assert form.mcp["args"]["command"] == ["uv", "run", "--with", "rich", "--python", "3.12", URL, "a"]
+    assert ("mcp", "the MCP tool takes no image for a uv script: this is its run form") in form.notes
+
+
+def test_what_the_mcp_tool_cannot_be_told_is_said():
+    asked = Launch(flavor="h200", labels={"a": "b"}, attempts=3, volumes=("./in:/in",))
+    said = " ".join(note for form, note in forms(URL, LAUNCH, (), asked=asked).notes if form == "mcp")
+    for part in ("refuses the flavor h200", "labels, attempts", "mounts nothing of this machine", "WANDB_API_KEY"):
+        assert part in said
+
+
+def test_flags_precede_the_script_in_every_form():
+    asked = Launch(
+        flavor="t4-small", timeout="90m", python="3.12", dependencies=("rich<15",), env={"B": "2"}, attempts=3,
+        labels={"k": "v"}, volumes=("hf://datasets/a/b@v1/c:/in:ro",), name="n", namespace="acme",
+    )  # fmt: skip
+    form = forms(URL, LAUNCH, ("--timeout", "5"), asked=asked)
+    flags = "--flavor t4-small --python 3.12 --timeout 90m --attempts 3 --name n --namespace acme --with rich<15"
+    flags += " --env B=2 --label k=v --volume hf://datasets/a/b@v1/c:/in:ro --secrets HF_TOKEN --secrets WANDB_API_KEY"
+    assert form.jobs == ("hf", "jobs", "uv", "run", *flags.split(), URL, "--timeout", "5")
+    assert form.python["env"] == {"A": "1", "B": "2"}
+    assert form.python["dependencies"] == ["rich<15"]
+    volume = "Volume(type='dataset', source='a/b', mount_path='/in', path='c', revision='v1', read_only=True)"
+    assert volume in form.to_json()["python"]["text"]
+
+
+def test_a_docker_job_in_every_form():
+    form = docker_forms(
+        "python:3.12", ["python", "-c", "print(1)"], Launch(flavor="cpu-upgrade", secrets=("HF_TOKEN",))
+    )
+    assert form.local == ("docker", "run", "--rm", "--env", "HF_TOKEN", "python:3.12", "python", "-c", "print(1)")
+    head = ("hf", "jobs", "run", "--flavor", "cpu-upgrade", "--secrets", "HF_TOKEN", "python:3.12")
+    assert form.jobs == (*head, "python", "-c", "print(1)")
+    assert form.to_json()["python"]["text"].startswith(
+        "from huggingface_hub import get_token, run_job\n\nrun_job(image="
+    )
+    assert form.mcp["args"]["command"] == ["python", "-c", "print(1)"]
+    assert docker_forms("hf.co/spaces/a/b", ["x"], Launch()).local == ()
+
+
+def test_scheduled_forms():
+    form = scheduled(forms(URL, LAUNCH, ("--json",), asked=Launch(flavor="t4-small")), "@daily")
+    start = ["hf", "jobs", "scheduled", "uv", "run", "--flavor", "t4-small"]
+    assert list(form.jobs) == [
+        *start,
+        "--secrets",
+        "HF_TOKEN",
+        "--secrets",
+        "WANDB_API_KEY",
+        "--",
+        "@daily",
+        URL,
+        "--json",
+    ]
+    assert "create_scheduled_uv_job(" in form.to_json()["python"]["text"]
+    assert form.mcp["operation"] == "scheduled run"
+    docker = scheduled(docker_forms("python:3.12", ["python", "-V"], Launch()), "0 9 * * 1")
+    assert docker.jobs == ("hf", "jobs", "scheduled", "run", "0 9 * * 1", "python:3.12", "python", "-V")
+    assert docker.function == "create_scheduled_job"
 
 
 def test_example_arguments_are_those_of_the_first_uv_run_line():

@@ -24,14 +24,13 @@ def test_an_entry_says_what_the_script_says(make_shelf):
     assert entry.launch == {"flavor": "cpu-basic", "timeout": "10m"}
 
 
-def test_json_holds_pinned_urls_for_a_release_version_only(make_shelf):
-    def urls(version):
-        text = build_index(make_shelf({"a": "1"}, name=version, version=version)).to_text()
-        return json.loads(text)["entries"][0]["source"]["urls"]
-
-    released = urls("1.2.0")
-    assert released["release"].endswith("/resolve/v1.2.0/a.py")
-    assert urls("1.3.0.dev0") == {"latest": released["latest"]}
+def test_only_a_release_pins_urls(make_shelf):
+    index = build_index(make_shelf({"a": "1"}, version="1.2.0"))
+    assert "/resolve/v" not in index.to_text()
+    released = index.entries[0].pinned("1.2.0")
+    assert released.data["source"]["urls"]["release"] == released.url.replace("/main/", "/v1.2.0/")
+    assert released.commands["pinned"]["local"]["argv"][2] == released.data["source"]["urls"]["release"]
+    assert (released.release, released.pinned(None)) == ("1.2.0", index.entries[0])
 
 
 def test_an_index_read_back_is_the_same_text(make_shelf):
@@ -51,7 +50,7 @@ def test_check_refuses_a_stale_and_a_hand_edited_index(make_shelf):
     shelf = make_shelf({"a": "1"})
     assert check_index(shelf).entries[0].id == "a"
     make_shelf.put(shelf, "a", "1.1")
-    with pytest.raises(JobshelfError, match=r"index.json is not what the catalogue says. Fix: jobshelf index"):
+    with pytest.raises(JobshelfError, match=r"index.json is not what the catalogue says of a\. Fix: jobshelf index"):
         check_index(shelf)
     make_shelf.index(shelf)
     shelf.index_file.write_text(shelf.index_file.read_text().replace("stable", "preview"))
@@ -73,16 +72,25 @@ def test_an_unknown_name_gets_the_nearest_one(make_shelf):
 
 
 def test_search_wants_every_word_and_puts_names_first(make_shelf):
-    base = load_index(make_shelf({"a": "1"})).entries[0]
+    base = load_index(make_shelf({"a": "1"})).entries[0].data
 
     def entry(id_: str, **changes: str) -> Entry:
-        return replace(base, **{"id": id_, "title": "x", "summary": "x", "description": "x", **changes})
+        return Entry(data={**base, "id": id_, "title": "x", "summary": "x", "description": "x", **changes})
 
     entries = (entry("aa", summary="counts parquet rows"), entry("parquet-stats"), entry("zz", title="Parquet rows"))
     index = replace(load_index(make_shelf({"b": "1"}, name="other")), entries=entries)
     assert [found.id for found in index.search(["PARQUET"])] == ["parquet-stats", "zz", "aa"]
     assert [found.id for found in index.search(["rows", "parquet"])] == ["zz", "aa"]
     assert index.search(["nothing"]) == []
+
+
+def test_search_finds_an_option(make_shelf):
+    shelf = make_shelf({"a": "1", "b": "1"})
+    path = shelf.catalog / "a.py"
+    parser = 'import argparse\nparser = argparse.ArgumentParser()\nparser.add_argument("--seldom", help="rare words")\n'
+    path.write_text(path.read_text().replace('print("a")', f"{parser}parser.parse_args()"))
+    index = load_index(make_shelf.index(shelf))
+    assert [found.id for found in index.search(["seldom"])] == [found.id for found in index.search(["rare"])] == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -98,6 +106,26 @@ def test_search_wants_every_word_and_puts_names_first(make_shelf):
         ("shardable = false", 'shardable = "no"', r"catalog/a.py:19: found shardable = 'no', expected true or false"),
         ('title = "Say a"', "", r"catalog/a.py:10: found no 'title' in \[tool.jobshelf\], expected a string"),
         ('tags = ["test"]', 'tags = "test"', r"catalog/a.py:14: found tags = 'test', expected a list"),
+        ('tags = ["test"]', "tags = [1]", r"catalog/a.py:14: found tags = \[1\], expected a list of strings"),
+        ('persists = "none"', 'persists = "disk"', r"found persists = 'disk', expected one of none, hub-dataset"),
+        ('timeout = "10m"', 'timeout = "soon"', r"catalog/a.py:9: found timeout = 'soon', expected a duration"),
+        ('timeout = "10m"', 'secrets = "HF_TOKEN"', r"found secrets = 'HF_TOKEN', expected a list of strings"),
+        (
+            'timeout = "10m"',
+            'volumes = ["x"]',
+            r"catalog/a.py:9: found the volume 'x' \(.*\), expected one such as hf://",
+        ),
+        ('timeout = "10m"', "since = 2026-01-01", r"catalog/a.py:9: found the unknown key 'since', expected one of"),
+        (
+            'exclude-newer = "2026-11-20T00:00:00Z"',
+            "exclude-newer = 2026-11-20T00:00:00Z",
+            r"catalog/a.py:6: found exclude-newer = datetime.*, expected a string",
+        ),
+        (
+            'status = "stable"',
+            'status = "stable"\n# replaced_by = "b"',
+            r"found replaced_by with status = 'stable', expected status deprecated or disabled",
+        ),
     ],
 )
 def test_a_table_that_is_not_as_it_must_be_is_named_by_line(make_shelf, old, new, message):
@@ -109,27 +137,52 @@ def test_a_table_that_is_not_as_it_must_be_is_named_by_line(make_shelf, old, new
         build_index(shelf)
 
 
-def test_two_scripts_with_one_name_are_refused(make_shelf):
-    shelf = make_shelf({"a-b": "1"})
-    make_shelf.put(shelf, "a_b")
-    with pytest.raises(
-        InputError, match=r"catalog/a-b.py and catalog/a_b.py both answer to 'a-b'|a_b.py and catalog/a-b.py"
-    ):
-        build_index(shelf)
-
-
 def test_what_is_no_index_is_refused_with_the_way_to_rebuild_it(make_shelf):
     shelf = make_shelf({"a": "1"})
-    for text in (
-        "",
-        "[]",
-        "{}",
-        '{"name": 1}',
-        shelf.index_file.read_text().replace('"version": "1"', '"version": "x"'),
+    text = shelf.index_file.read_text()
+    for broken, said in (
+        ("", "Expecting value"),
+        ("[]", "list indices must be integers"),
+        ("{}", "no 'schema_version'"),
+        ('{"schema_version": 1, "name": 1}', "name is 1, expected a string"),
+        (text.replace('"version": "1"', '"version": "x"'), r"entries\[0\].version is 'x', expected numbers and dots"),
+        (text.replace('"path": "a.py"', '"path": "../a.py"'), r"source.path is '../a.py', expected the name of a .py"),
+        (text.replace('"id": "a"', '"id": "../a"'), "id is '../a', expected lower-case letters"),
+        (text.replace('"aliases": []', '"aliases": [1]'), r"aliases is \[1\], expected a list of strings"),
+        (text.replace('"sha256": "', '"sha256": "x'), "source.sha256 is 'x.*, expected 64 hexadecimal digits"),
     ):
-        shelf.index_file.write_text(text)
-        with pytest.raises(InputError, match="not an index of this format"):
+        shelf.index_file.write_text(broken)
+        with pytest.raises(InputError, match=f"is not an index of this format: .*{said}.* Fix: jobshelf index"):
             load_index(shelf)
+    shelf.index_file.write_bytes(b"\xff")
+    with pytest.raises(InputError, match="is not UTF-8"):
+        load_index(shelf)
+    shelf.index_file.write_text(text.replace('"schema_version": 1', '"schema_version": 2'))
+    with pytest.raises(InputError, match=r"has schema_version 2, expected 1\. Fix: uv tool upgrade jobshelf"):
+        load_index(shelf)
+
+
+def test_an_entry_that_another_shelf_wrote_comes_out_as_it_went_in(make_shelf):
+    """A newer tool may have said more, and its release is its own."""
+    built = build_index(make_shelf({"b": "1"}, version="3.0.0"))
+    released = replace(built, entries=tuple(entry.pinned("3.0.0") for entry in built.entries))
+    theirs = json.loads(released.to_text())
+    theirs["entries"][0] |= {"added_later": {"x": [1.5, None, "ü"]}}
+    there = Index.from_text(json.dumps(theirs), "there")
+    ours = build_index(make_shelf({"a": "1"}, name="ours", version="1.0.0"))
+    merged = replace(ours, entries=(*ours.entries, *there.entries))
+    again = json.loads(Index.from_text(merged.to_text(), "merged").to_text())
+    assert again["entries"][1] == theirs["entries"][0]
+    assert again["entries"][0] == json.loads(ours.to_text())["entries"][0]
+
+
+def test_an_index_of_another_dataset_has_its_addresses(make_shelf):
+    index = build_index(make_shelf({"a": "1"}))
+    moved = replace(index, dataset="acme/other")
+    entry = json.loads(moved.to_text())["entries"][0]
+    assert "jobshelf/scripts/resolve" not in json.dumps([entry["commands"], entry["source"]])
+    assert entry["commands"]["local"]["argv"][2] == "https://huggingface.co/datasets/acme/other/resolve/main/a.py"
+    assert replace(moved, dataset=index.dataset).to_text() == index.to_text()
 
 
 def test_the_committed_index_is_fresh():

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
 
+from jobshelf.emit import emit
 from jobshelf.errors import EnvironmentFault, InputError, JobshelfError, NotPersisted, TokenError
 from jobshelf.hub import Account, serve
-from jobshelf.index import load_index
+from jobshelf.index import Entry, load_index
 from jobshelf.publish import merge, publish
 from support import READ_TOKEN, TOKEN
 
@@ -35,7 +36,7 @@ def commits(hub):
 def test_a_first_publish_is_one_commit_that_holds_the_shelf(make_shelf, hub, client):
     shelf = make_shelf({"a": "1", "b": "1"})
     done = publish(shelf, client)
-    assert done.written == ("README.md", "SHA256SUMS", "a.py", "b.py", "index.json")
+    assert set(done.written) == {"SHA256SUMS", "a.py", "b.py", *emit(load_index(shelf))}
     assert len(commits(hub)) == 1
     assert text(client, "a.py") == (shelf.catalog / "a.py").read_text()
     assert text(client, "index.json") == shelf.index_file.read_text()
@@ -49,7 +50,10 @@ def test_the_sums_check_with_the_standard_tool(make_shelf, client, tmp_path):
     out = subprocess.run(
         ["sha256sum", "-c", "SHA256SUMS"], cwd=folder, capture_output=True, text=True, check=True
     ).stdout
-    assert out.splitlines() == ["README.md: OK", "a.py: OK", "index.json: OK"]
+    held = {path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file()}
+    assert {"README.md", "a.py", "index.json"} < held
+    ours = {path for path in held if not path.startswith(".")} - {"SHA256SUMS"}
+    assert out.splitlines() == [f"{path}: OK" for path in sorted(ours)]
 
 
 def test_unchanged_makes_no_commit_and_two_requests(make_shelf, hub, client):
@@ -72,7 +76,10 @@ def test_one_changed_script_is_one_commit_with_only_changed_files(make_shelf, hu
     make_shelf.index(shelf)
     hub.clear_journal()
     done = publish(shelf, client)
-    assert done.written == ("README.md", "SHA256SUMS", "b.py", "index.json")
+    assert {"README.md", "SHA256SUMS", "b.py", "index.json", "scripts/b.json"} <= set(done.written)
+    assert not [
+        path for path in done.written if path in {"a.py", "c.py"} or path.startswith(("scripts/a", "scripts/c"))
+    ]
     assert len(commits(hub)) == 1
     assert '"version": "1.1"' in text(client, "index.json")
 
@@ -261,12 +268,12 @@ def test_a_hub_that_is_not_there_is_said_with_its_address(make_shelf):
 def test_a_full_disk_on_the_hub_leaves_the_head_as_it_was(make_shelf, tmp_path):
     shelf = make_shelf({"a": "1"})
     account = Account(name="alice", token=TOKEN, orgs=("jobshelf",))
-    with serve(tmp_path / "small", accounts=(account,), capacity=30_000) as small:
+    with serve(tmp_path / "small", accounts=(account,), capacity=250_000) as small:
         client = HfApi(endpoint=small.endpoint, token=TOKEN)
         done = publish(shelf, client)
         make_shelf.put(shelf, "a", "1.1")
         with (shelf.catalog / "a.py").open("a") as file:
-            file.write("# more than fits\n" * 3000)
+            file.write("# more than fits\n" * 20_000)
         make_shelf.index(shelf)
         with pytest.raises(EnvironmentFault, match="has no space left"):
             publish(shelf, client)
@@ -280,9 +287,14 @@ def test_what_is_read_back_must_be_what_was_sent(make_shelf, hub, client):
         publish(make_shelf({"a": "1"}), client)
 
 
+def put(entry, **changes):
+    data = {key: entry.data[key] | value if isinstance(value, dict) else value for key, value in changes.items()}
+    return Entry(data=entry.data | data)
+
+
 def test_merge_keeps_the_higher_version_by_number_not_by_text(make_shelf):
     ours = load_index(make_shelf({"a": "1.9"}))
-    there = replace(ours, entries=(replace(ours.entries[0], version="1.10", sha256="0" * 64),))
+    there = replace(ours, entries=(put(ours.entries[0], version="1.10", source={"sha256": "0" * 64}),))
     merged, kept = merge(ours, there, None)
     assert merged.entries[0].version == "1.10"
     assert "newer" in kept["a"]

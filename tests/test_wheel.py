@@ -36,6 +36,7 @@ def test_the_installed_tool_lists_and_shows_the_shelf(installed, tmp_path):
 
 def test_the_installed_shelf_is_the_checkouts(installed):
     data = next(installed.parent.glob("lib/python*/site-packages/jobshelf/_data"))
+    assert (data.parent / "index" / "index.schema.json").is_file()
     for name in ("index.json", "copier.yml", "pyproject.toml"):
         assert (data / name).read_bytes() == (ROOT / name).read_bytes()
     for folder in ("catalog", "templates"):

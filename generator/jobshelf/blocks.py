@@ -174,6 +174,8 @@ def load(name: str, folder: Path | None = None) -> ModuleType:
     Raises InputError for a name that is no block.
     """
     home = folder or block_folder()
+    if folder is None and not home.is_dir():
+        home = find_shelf(Path(__file__).parent).root / "templates" / "blocks"  # a shelf need not have its own
     if not (home / f"{name}.py").is_file():
         known = ", ".join(sorted(path.stem for path in home.glob("[a-z]*.py")))
         raise InputError(f"there is no block {name!r}", fix=f"name one of: {known}")

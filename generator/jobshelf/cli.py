@@ -16,8 +16,14 @@ from jobshelf.errors import EnvironmentFault, JobshelfError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from huggingface_hub import HfApi, JobInfo
+
     from jobshelf.index import Entry
     from jobshelf.jobs import Target
+    from jobshelf.jobs.monitor import JobId
+    from jobshelf.jobs.shards import Tally
+    from jobshelf.jobs.start import Prepared
+    from jobshelf.launch import Launch
     from jobshelf.rehearse import Verdict
     from jobshelf.vet import Report
 
@@ -36,6 +42,12 @@ QUESTIONS = {
     "base": "address of the folder that it is published in",
 }
 FORMATS = ("text", "json", "github", "sarif", "markdown")
+FORMS = ("local", "jobs", "python", "mcp")
+# What a verb does when its first word is none of these: `schedule NAME "@daily"` is `schedule add NAME "@daily"`.
+ACTIONS = {
+    "schedule": ("add", "list", "inspect", "suspend", "resume", "delete"),
+    "webhook": ("add", "list", "delete"),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,12 +88,22 @@ class _Parser(argparse.ArgumentParser):
 
 def _parse(words: list[str]) -> argparse.Namespace:
     """Everything after the first `--` belongs to the script, not to us."""
+    words = _with_action(words)
+    if words[:1] == ["estimate"]:
+        words = ["estimate", "--", *words[1:]]
     split = words.index("--") if "--" in words else len(words)
     arguments = build_parser().parse_args(words[:split])
     arguments.script_arguments = words[split + 1 :]
     if arguments.script_arguments and not arguments.takes_script_arguments:
         raise UsageError(f"'{arguments.verb}' takes no arguments after --", fix=f"jobshelf {arguments.verb} --help")
     return arguments
+
+
+def _with_action(words: list[str]) -> list[str]:
+    actions = ACTIONS.get(words[0]) if words else None
+    if actions is None or (len(words) > 1 and words[1] in {*actions, "-h", "--help"}):
+        return words
+    return [words[0], actions[0], *words[1:]]
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -93,6 +115,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_making(verbs)
     _add_checking(verbs)
     _add_starting(verbs)
+    _add_jobs(verbs)
+    _add_triggers(verbs)
     _add_keeping(verbs)
     return parser
 
@@ -183,16 +207,129 @@ def _add_checking(verbs: argparse._SubParsersAction[_Parser]) -> None:
 
 
 def _add_starting(verbs: argparse._SubParsersAction[_Parser]) -> None:
-    target = "a script of the shelf, a URL, or a file"
+    target = "a script of the shelf, a URL, a file, or - for standard input"
     form = _verb(verbs, "command", _command, "print the commands that start a script", script_arguments=True)
-    form.add_argument("name", metavar="NAME", help=target)
-    form.add_argument("--form", choices=("local", "jobs", "python", "mcp"), help="print this form only")
+    form.add_argument("name", metavar="NAME", nargs="?", help=target)
+    form.add_argument("--form", choices=FORMS, help="print this form only")
+    form.add_argument(
+        "--copy", action="store_true", help="also put it on the clipboard (the form jobs, if none is named)"
+    )
+    _add_launch(form)
+    hardware = _verb(verbs, "hardware", _hardware, "list the machines of Jobs and what they cost")
+    hardware.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    _verb(verbs, "estimate", _estimate, "say what a Job costs and where it fits (estimate_cost)", script_arguments=True)
     run = _verb(verbs, "run", _run, "run a script on this machine", script_arguments=True)
     run.add_argument("name", metavar="NAME", help=target)
+    run.add_argument(
+        "--with", metavar="PACKAGE", dest="dependencies", action="append", default=[], help="add a package"
+    )
+    run.add_argument("--python", metavar="VERSION", help="run it with this Python")
+    run.add_argument("--env", metavar="K=V", action="append", default=[], help="set a variable")
     submit = _verb(verbs, "submit", _submit, "run a script as a Hugging Face Job", script_arguments=True)
-    submit.add_argument("name", metavar="NAME", help="a script of the shelf, or a URL")
-    submit.add_argument("--follow", action="store_true", help="print the log until the Job ends")
-    submit.add_argument("--dry-run", action="store_true", help="print the call instead of making it")
+    submit.add_argument("name", metavar="NAME", nargs="?", help=f"{target}; none with --image for a Docker Job")
+    ending = submit.add_mutually_exclusive_group()
+    ending.add_argument("--follow", action="store_true", help="print the log until the Job ends, and exit as it did")
+    ending.add_argument("--detach", action="store_true", help="leave when the Job has started (the default)")
+    submit.add_argument("--dry-run", action="store_true", help="print the Job and what can be checked, start nothing")
+    submit.add_argument("--max-cost", metavar="USD", type=_usd, help="start nothing that could cost more")
+    submit.add_argument(
+        "--shards", metavar="N", type=int, help="run it as N Jobs, each its shard; again: what is missing"
+    )
+    submit.add_argument("--concurrency", metavar="K", type=int, default=16, help="most shards at a time (16)")
+    _add_launch(submit)
+
+
+def _add_launch(parser: argparse.ArgumentParser) -> None:
+    """Flags that win over the script's own launch table."""
+    group = parser.add_argument_group("the Job (these win over the script's own table)")
+    group.add_argument("--flavor", help="machine")
+    group.add_argument("--timeout", help="most time that it may take: 300, 90m, 2h, 1.5h, 1d")
+    group.add_argument("--image", help="Docker image, or hf.co/spaces/owner/name")
+    group.add_argument("--python", metavar="VERSION", help="Python for the script")
+    group.add_argument(
+        "--with", metavar="PACKAGE", dest="dependencies", action="append", default=[], help="add a package"
+    )
+    group.add_argument("--env", metavar="K=V", action="append", default=[], help="set a variable that all may see")
+    group.add_argument(
+        "--secrets", metavar="NAME", action="append", default=[], help="pass a secret of this environment"
+    )
+    group.add_argument(
+        "--volume", metavar="SPEC", action="append", default=[], help="hf://... or a folder, :/mount[:ro]"
+    )
+    group.add_argument("--label", metavar="K=V", action="append", default=[], help="label the Job")
+    group.add_argument("--name", metavar="TEXT", dest="job_name", help="name the Job")
+    group.add_argument("--namespace", help="the user or organisation that pays")
+    group.add_argument("--attempts", metavar="N", type=int, help="most attempts in all (of each shard: 3)")
+
+
+def _add_jobs(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    jobs = _verb(verbs, "jobs", _jobs_list, "look after Jobs that were started")
+    actions = jobs.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=_Parser)
+    list_ = _verb(
+        actions, "list", _jobs_list, "list Jobs, newest first; those that are not over, unless told otherwise"
+    )
+    list_.add_argument("--all", action="store_true", help="those that are over too")
+    list_.add_argument("--status", metavar="STAGE", action="append", default=[], help="RUNNING, COMPLETED, ERROR ...")
+    inspect = _verb(actions, "inspect", _jobs_inspect, "print what is known of Jobs, as JSON")
+    logs = _verb(actions, "logs", _jobs_logs, "print what a Job has printed")
+    logs.add_argument("ids", metavar="ID", nargs=1, help="id, namespace/id or address")
+    which = logs.add_mutually_exclusive_group()
+    which.add_argument("--follow", "-f", action="store_true", help="until it ends, and exit as it did")
+    which.add_argument("--tail", metavar="N", type=int, help="its last N lines")
+    cancel = _verb(actions, "cancel", _jobs_cancel, "end Jobs")
+    wait = _verb(actions, "wait", _jobs_wait, "wait for Jobs, and exit as the worst of them did")
+    for parser in (cancel, wait):
+        parser.add_argument("ids", metavar="ID", nargs="*", help="id, namespace/id or address")
+    inspect.add_argument("ids", metavar="ID", nargs="+", help="id, namespace/id or address")
+    for parser in (list_, cancel, wait):
+        parser.add_argument("--label", metavar="K=V", action="append", default=[], help="those with this label")
+    for parser in (list_, inspect, logs, cancel, wait):
+        parser.add_argument("--namespace", help="whose Jobs (yours)")
+
+
+def _add_triggers(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    schedule = _verb(
+        verbs, "schedule", _schedule_add, 'start a script by the clock: schedule NAME "@daily" -- ARGUMENTS'
+    )
+    actions = schedule.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=_Parser)
+    add = _verb(actions, "add", _schedule_add, "schedule a script, or with --image a command", script_arguments=True)
+    add.add_argument(
+        "words", metavar="NAME WHEN", nargs="+", help='script, and "@daily", "@hourly" ... or a cron expression'
+    )
+    add.add_argument("--suspend", action="store_true", help="start nothing until it is resumed")
+    add.add_argument("--concurrent", action="store_true", help="also start while the last Job still runs")
+    add.add_argument("--dry-run", action="store_true", help="print the forms and the next start, schedule nothing")
+    _add_launch(add)
+    list_ = _verb(actions, "list", _schedule_list, "list schedules")
+    list_.add_argument("--namespace", help="whose (yours)")
+    for name, command, help_ in (
+        ("inspect", _schedule_inspect, "print what is known of schedules, as JSON"),
+        ("suspend", _schedule_change, "let schedules start nothing until they are resumed"),
+        ("resume", _schedule_change, "let schedules start Jobs again"),
+        ("delete", _schedule_change, "remove schedules; Jobs that they started stay"),
+    ):
+        parser = _verb(actions, name, command, help_)
+        parser.add_argument("ids", metavar="ID", nargs="+", help="id of a schedule")
+        parser.add_argument("--namespace", help="whose (yours)")
+    webhook = _verb(
+        verbs, "webhook", _webhook_add, "start a script when a repository changes: webhook NAME --on user/data"
+    )
+    actions = webhook.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=_Parser)
+    add = _verb(actions, "add", _webhook_add, "watch something, and start a script for it", script_arguments=True)
+    add.add_argument("name", metavar="NAME", nargs="?", help="a script of the shelf, a URL or a file")
+    add.add_argument("--on", metavar="WHAT", required=True, help="user/dataset, models/user/name, user/ or org/")
+    add.add_argument("--domains", default="repo", help="repo, discussion, or both with a comma (repo)")
+    add.add_argument("--secret-from", metavar="ENV", help="variable with the secret that proves who sent an event")
+    _add_launch(add)
+    _verb(actions, "list", _webhook_list, "list your webhooks")
+    delete = _verb(actions, "delete", _webhook_delete, "remove webhooks; Jobs that they started stay")
+    delete.add_argument("ids", metavar="ID", nargs="+", help="id of a webhook")
+
+
+def _usd(text: str) -> float:
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no amount of US dollars such as 5 or 0.50")
+    return float(text)
 
 
 def _add_keeping(verbs: argparse._SubParsersAction[_Parser]) -> None:
@@ -203,10 +340,25 @@ def _add_keeping(verbs: argparse._SubParsersAction[_Parser]) -> None:
         "--repo", metavar="OWNER/NAME", type=_repo_id, help="publish there instead of to the shelf's own dataset"
     )
     publish.add_argument("--release", action="store_true", help="tag the result v<version>; refuse a tag that exists")
-    publish.add_argument("--dry-run", action="store_true", help="print what would change, write nothing")
+    publish.add_argument("--dry-run", action="store_true", help="print what would change and how, write nothing")
+    publish.add_argument("--prune", action="store_true", help="remove what this shelf published and no longer has")
+    publish.add_argument("--repair", action="store_true", help="compare with the files there, not with SHA256SUMS")
+    publish.add_argument("--private", action="store_true", help="create the repository hidden from others")
+    publish.add_argument("--create-pr", action="store_true", help="propose the commit as a pull request")
+    publish.add_argument(
+        "--space", metavar="OWNER/NAME", type=_repo_id, nargs="?", const=True, help="also publish the page, to a Space"
+    )
+    verify = _verb(verbs, "verify", _verify, "hold everything that a repository serves against its index")
+    verify.add_argument("repo", metavar="OWNER/NAME", type=_repo_id, nargs="?", help="the shelf's own dataset, if none")
+    rollback = _verb(verbs, "rollback", _rollback, "bring the published shelf back to the state of a tag")
+    rollback.add_argument("tag", metavar="TAG", help="such as v1.2.0")
+    rollback.add_argument(
+        "--repo", metavar="OWNER/NAME", type=_repo_id, help="there instead of the shelf's own dataset"
+    )
     hub = _verb(verbs, "hub", _hub, "serve the embedded Hub on 127.0.0.1 until interrupted")
     hub.add_argument("--root", metavar="DIR", type=Path, required=True, help="where its state is kept")
     hub.add_argument("--port", metavar="P", type=int, default=8600, help="port to listen on (default 8600)")
+    hub.add_argument("--tls", action="store_true", help="serve clients that know https://huggingface.co only, too")
     demo = _verb(verbs, "demo", _demo, "publish the shelf to an embedded Hub and run scripts from their URLs")
     demo.add_argument("--keep", action="store_true", help="leave the Hub up at the end, until interrupted")
 
@@ -234,14 +386,15 @@ def _search(arguments: argparse.Namespace) -> int:
 
 
 def _print_entries(entries: Iterable[Entry]) -> None:
-    rows = [(entry.id, entry.version, entry.launch.get("flavor", "cpu-basic"), entry.summary) for entry in entries]
-    widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
+    """Print id, version, flavor, last rehearsal and summary, in columns."""
+    rows = [(one.id, one.version, one.hardware["flavor"], one.rehearsed, _plain(one.summary)) for one in entries]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
     for row in rows:
-        print("  ".join([*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[3]]))
+        print("  ".join([*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[4]]))
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    from jobshelf.index import load_index
+    from jobshelf.index import load_index, words
     from jobshelf.jobs import command, find_target
     from jobshelf.shelf import find_shelf
 
@@ -249,20 +402,34 @@ def _show(arguments: argparse.Namespace) -> int:
     index = load_index(shelf)
     entry = index.find(arguments.name)
     start = command(find_target(entry.id, shelf, index), ())
+    instead = f": use {entry.replaced_by} instead" if entry.replaced_by else ""
     facts = {
-        "version": f"{entry.version} ({entry.status}), {entry.license}",
+        "version": f"{entry.version} ({entry.status}{instead}), {entry.license}",
         "reads": ", ".join(entry.inputs) or "nothing",
         "writes": ", ".join(entry.outputs) or "nothing",
         "token": entry.token,
-        "machine": f"{entry.launch.get('flavor', 'cpu-basic')}, timeout {entry.launch.get('timeout', '30m')}",
+        "machine": words.machine(entry),
         "python": f"{entry.requires_python}, {', '.join(entry.dependencies) or 'no dependencies'}",
+        "rules": words.vetting(entry),
+        "tried": words.rehearsal(entry),
         "sha256": entry.sha256,
     }
-    print(f"{entry.id}: {entry.summary}\n\n{entry.description}\n")
-    print("\n".join(f"{key:<8} {value}" for key, value in facts.items()))
+    print(_plain(f"{entry.id}: {entry.summary}\n\n{entry.description}\n"))
+    print(_plain("\n".join(f"{key:<8} {value}" for key, value in facts.items())))
+    for line in words.commands(entry):
+        rows = [words.argument(one) for one in line["arguments"] if not one.get("hidden")]
+        width = min(max((len(named) for named, _ in rows), default=0), 40)
+        print(_plain("\n".join(["", line["usage"], *(f"  {named:<{width}}  {help_}" for named, help_ in rows)])))
     texts = start.to_json()
     print(f"\non Jobs  {texts['jobs']['text']}\nhere     {texts['local']['text']}")
     return 0
+
+
+def _plain(text: str) -> str:
+    """Return text of a script without what steers a terminal."""
+    from jobshelf.render import printable
+
+    return "\n".join(printable(line) for line in text.split("\n"))
 
 
 def _new(arguments: argparse.Namespace) -> int:
@@ -370,22 +537,59 @@ def _rehearse(arguments: argparse.Namespace) -> int:
 
 
 def _command(arguments: argparse.Namespace) -> int:
-    from jobshelf.jobs import command
+    from jobshelf.forms import docker_forms
+    from jobshelf.jobs import command, read_target
+    from jobshelf.jobs.clipboard import copy
+    from jobshelf.launch import refuse_tokens
 
-    texts = {
-        name: form["text"] for name, form in command(_target(arguments), arguments.script_arguments).to_json().items()
-    }
+    asked, words = _asked(arguments), arguments.script_arguments
+    refuse_tokens(words)
+    if arguments.name is None:
+        made = docker_forms(_image(arguments), words, asked)
+    else:
+        target = _target(arguments)
+        # an address is read for its launch table; the shelf's own stand in the index
+        made = command(read_target(target, _client_if_any()) if "://" in arguments.name else target, words, asked)
+    texts = {name: form["text"] for name, form in made.to_json().items()}
+    for form, note in made.notes:
+        if arguments.form in {None, form}:
+            print(f"note: {form}: {note}", file=sys.stderr)
     if arguments.form:
         print(texts[arguments.form])
     else:
-        print("\n\n".join(f"# {name}\n{text}" for name, text in texts.items()))
+        print("\n\n".join(f"# {name}\n{text}" for name, text in texts.items() if text))
+    if arguments.copy:
+        chosen = arguments.form or "jobs"
+        print(f"copied the form {chosen} ({copy(texts[chosen])})", file=sys.stderr)
     return 0
 
 
-def _run(arguments: argparse.Namespace) -> int:
-    from jobshelf.jobs import run
+def _hardware(arguments: argparse.Namespace) -> int:
+    from jobshelf.hardware import find_hardware, hardware_json, hardware_text
 
-    return run(_target(arguments), arguments.script_arguments)
+    found = find_hardware()
+    print(hardware_json(found) if arguments.json else hardware_text(found), end="")
+    return 0
+
+
+def _estimate(arguments: argparse.Namespace) -> int:
+    from jobshelf.index import load_index
+    from jobshelf.jobs import find_target, run
+    from jobshelf.shelf import find_shelf
+
+    shelf = find_shelf()
+    return run(find_target("estimate-cost", shelf, load_index(shelf)), arguments.script_arguments)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from jobshelf.jobs import read_target, run
+    from jobshelf.launch import Launch, parse_env
+
+    target = _target(arguments)
+    if target.local is None and target.url is not None:
+        target = read_target(target, _client_if_any())
+    asked = Launch(env=parse_env(arguments.env), dependencies=tuple(arguments.dependencies), python=arguments.python)
+    return run(target, arguments.script_arguments, asked)
 
 
 def _target(arguments: argparse.Namespace) -> Target:
@@ -397,58 +601,407 @@ def _target(arguments: argparse.Namespace) -> Target:
     return find_target(arguments.name, shelf, load_index(shelf))
 
 
+def _asked(arguments: argparse.Namespace) -> Launch:
+    """What the flags say of the Job. Raises UsageError for a flag that cannot be meant so."""
+    from jobshelf.launch import Launch, parse_env, parse_labels, parse_secret_names
+
+    asked = Launch(
+        **{key: getattr(arguments, key) for key in ("image", "flavor", "python", "timeout", "namespace", "attempts")},
+        name=arguments.job_name,
+        dependencies=tuple(arguments.dependencies),
+        env=parse_env(arguments.env),
+        secrets=parse_secret_names(arguments.secrets),
+        labels=parse_labels(arguments.label),
+        volumes=tuple(arguments.volume),
+    )
+    _ = asked.timeout_seconds
+    return asked
+
+
+def _image(arguments: argparse.Namespace) -> str:
+    if arguments.image is None:
+        raise UsageError("nothing to start is named", fix="name a script, or give --image IMG -- COMMAND")
+    return arguments.image
+
+
+def _client_if_any() -> HfApi | None:
+    from jobshelf.client import open_client
+    from jobshelf.errors import TokenError
+
+    try:
+        return open_client()
+    except TokenError:
+        return None
+
+
 def _submit(arguments: argparse.Namespace) -> int:
     from jobshelf.client import open_client
-    from jobshelf.jobs import command, follow, submit
+    from jobshelf.jobs.start import prepare
+    from jobshelf.jobs.submit import receipt, submit
 
-    target = _target(arguments)
-    if arguments.dry_run:
-        print(command(target, arguments.script_arguments).to_json()["python"]["text"])
+    client = _client_if_any() if arguments.dry_run else open_client()
+    target = _target(arguments) if arguments.name else None
+    cap = None if arguments.shards else arguments.max_cost
+    prepared = prepare(target, arguments.script_arguments, _asked(arguments), client, max_cost=cap)
+    for note in prepared.notes:
+        print(f"note: {note}", file=sys.stderr)
+    if arguments.dry_run or client is None or prepared.checked is None:
+        print(prepared.order)
+        print(f"machine   {prepared.checked.cost}" if prepared.checked else "", end="\n" if prepared.checked else "")
         return 0
+    if arguments.shards is not None:
+        return _submit_shards(arguments, prepared, client)
+    job = submit(prepared.order, prepared.checked, client)
+    print(receipt(job, prepared.checked), flush=True)
+    return _follow(job, client) if arguments.follow else 0
+
+
+def _follow(job: JobInfo, client: HfApi) -> int:
+    from jobshelf.jobs.follow import exit_code, follow, how_it_ended
+
+    where = f"{job.owner.name}/{job.id}"
+    try:
+        over = follow(job, client)
+    except KeyboardInterrupt:
+        print(f"the Job runs on: hf jobs logs --follow {where}; to end it: hf jobs cancel {where}", file=sys.stderr)
+        return INTERRUPTED
+    print(how_it_ended(over), file=sys.stderr)
+    return exit_code(over)
+
+
+def _submit_shards(arguments: argparse.Namespace, prepared: Prepared, client: HfApi) -> int:
+    from jobshelf.jobs.order import send_files
+    from jobshelf.jobs.shards import ATTEMPTS, RUN_LABEL, ShardRun, check_loads, require_whole
+    from jobshelf.jobs.start import for_shards
+
+    attempts = arguments.attempts or ATTEMPTS
+    prepared, output = for_shards(prepared)
+    run = ShardRun(
+        send_files(prepared.order, client, prepared.checked.namespace),
+        output,
+        arguments.shards,
+        prepared.checked.cost,
+        client,
+        concurrency=arguments.concurrency,
+        attempts=attempts,
+        max_cost=arguments.max_cost,
+        watch=_show_tally,
+    )
+    label = f"{RUN_LABEL}={run.key}"
+    print(f"{prepared.checked.cost} a shard\nlist     hf jobs ps --all --label {label}", file=sys.stderr)
+    try:
+        outcome = run.run()
+    except KeyboardInterrupt:
+        print("\nthe Jobs run on. Run the same command again to go on with them, or end them:", file=sys.stderr)
+        print(f"  jobshelf jobs cancel --label {label}", file=sys.stderr)
+        return INTERRUPTED
+    require_whole(outcome, output)
+    whole = check_loads(output, client)
+    print(f"{output}: {whole['rows']:,} rows in {whole['parts']:,} parts; {outcome.started} Jobs, ${outcome.spent:.2f}")
+    return 0
+
+
+def _show_tally(tally: Tally) -> None:
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{tally}", end="" if tally.running or tally.waiting else "\n", file=sys.stderr, flush=True)
+    else:
+        print(tally, file=sys.stderr, flush=True)
+
+
+def _account(arguments: argparse.Namespace) -> tuple[HfApi, str]:
+    """The client, and the namespace that is meant: the one that a flag names, else the user's own."""
+    from jobshelf.client import explained, open_client
+
     client = open_client()
-    job = submit(target, arguments.script_arguments, client)
-    print(f"{job.id}  {job.url}\nfollow: hf jobs logs --follow {job.id}\ncancel: hf jobs cancel {job.id}")
-    if not arguments.follow:
+    if getattr(arguments, "namespace", None):
+        return client, arguments.namespace
+    with explained(client):
+        return client, client.whoami(cache=True)["name"]
+
+
+def _print_rows(titles: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+    table = [titles, *rows]
+    widths = [max(len(row[column]) for row in table) for column in range(len(titles))]
+    for row in table:
+        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _same_as(*words: str) -> None:
+    """Say what does the same without this tool."""
+    import shlex
+
+    print(f"same as: {shlex.join(words)}", file=sys.stderr)
+
+
+def _chosen(arguments: argparse.Namespace, client: HfApi, own: str, stages: tuple[str, ...]) -> list[JobId]:
+    """The Jobs that ids name, or those in one of `stages` with the labels given."""
+    from jobshelf.jobs.monitor import JobId, list_jobs, parse_job_id
+    from jobshelf.launch import parse_labels
+
+    labels = parse_labels(getattr(arguments, "label", ()))
+    if bool(arguments.ids) == bool(labels):
+        raise UsageError("name Jobs by id or by --label", fix=f"jobshelf jobs {arguments.action} --help")
+    if arguments.ids:
+        return [parse_job_id(given, own) for given in arguments.ids]
+    return [JobId(namespace=own, id=job.id) for job in list_jobs(client, own, stages=stages, labels=labels)]
+
+
+def _jobs_list(arguments: argparse.Namespace) -> int:
+    from jobshelf.jobs.monitor import LIVE, STAGES, list_jobs, row
+    from jobshelf.launch import parse_labels
+
+    stages = tuple(stage.upper() for stage in arguments.status)
+    if unknown := [stage for stage in stages if stage not in STAGES]:
+        raise UsageError(f"there is no status {unknown[0]}", fix=f"name one of {', '.join(STAGES)}")
+    client, own = _account(arguments)
+    labels = parse_labels(arguments.label)
+    found = list_jobs(client, own, stages=stages or (() if arguments.all else LIVE), labels=labels)
+    _print_rows(("ID", "STATUS", "MACHINE", "RAN", "NAME"), map(row, found))
+    filters = [word for label in arguments.label for word in ("--label", label)]
+    filters += [word for stage in stages for word in ("--status", stage)]
+    _same_as("hf", "jobs", "ps", *(["--all"] if arguments.all else []), *filters)
+    return 0
+
+
+def _jobs_inspect(arguments: argparse.Namespace) -> int:
+    import json
+
+    from jobshelf.jobs.monitor import details, inspect
+
+    client, own = _account(arguments)
+    chosen = _chosen(arguments, client, own, ())
+    print(json.dumps([details(inspect(client, job_id)) for job_id in chosen], indent=2, ensure_ascii=False))
+    _same_as("hf", "jobs", "inspect", *map(str, chosen))
+    return 0
+
+
+def _jobs_logs(arguments: argparse.Namespace) -> int:
+    from jobshelf.jobs.monitor import inspect, read_log
+
+    client, own = _account(arguments)
+    (job_id,) = _chosen(arguments, client, own, ())
+    if arguments.follow:
+        _same_as("hf", "jobs", "logs", "--follow", str(job_id))
+        return _follow(inspect(client, job_id), client)
+    tail = ["--tail", str(arguments.tail)] if arguments.tail else []
+    print("".join(f"{line}\n" for line in read_log(client, job_id, tail=arguments.tail)), end="", flush=True)
+    _same_as("hf", "jobs", "logs", *tail, str(job_id))
+    return 0
+
+
+def _jobs_cancel(arguments: argparse.Namespace) -> int:
+    from jobshelf.jobs.monitor import LIVE, cancel
+
+    client, own = _account(arguments)
+    chosen = _chosen(arguments, client, own, LIVE)
+    for job_id in chosen:
+        cancel(client, job_id)
+        print(f"canceled {job_id}")
+        _same_as("hf", "jobs", "cancel", str(job_id))
+    if not chosen:
+        print("no Job with that label is running", file=sys.stderr)
+    return 0
+
+
+def _jobs_wait(arguments: argparse.Namespace) -> int:
+    from jobshelf.jobs.follow import exit_code
+    from jobshelf.jobs.monitor import STAGES, wait
+
+    client, own = _account(arguments)
+    chosen = _chosen(arguments, client, own, STAGES)
+    _same_as("hf", "jobs", "wait", *map(str, chosen))
+    worst = 0
+    for ended in wait(client, chosen):
+        why = f" ({ended.job.status.message})" if ended.job and ended.job.status.message else ""
+        print(f"{ended.id}  {ended.stage}{why}", flush=True)
+        worst = max(worst, exit_code(ended.job) if ended.job else 1)
+    return worst
+
+
+def _schedule_add(arguments: argparse.Namespace) -> int:
+    from jobshelf.client import open_client
+    from jobshelf.forms import docker_forms, scheduled
+    from jobshelf.jobs import command
+    from jobshelf.jobs.schedules import create, next_start
+    from jobshelf.jobs.start import prepare
+
+    *named, when = arguments.words
+    if len(named) > 1 or (not named and arguments.image is None):
+        raise UsageError("a schedule takes a script and a time", fix='jobshelf schedule NAME "@daily" -- ARGUMENTS')
+    arguments.name = named[0] if named else None
+    following = f"{next_start(when):%Y-%m-%d %H:%M} UTC"
+    asked, words = _asked(arguments), arguments.script_arguments
+    client = _client_if_any() if arguments.dry_run else open_client()
+    prepared = prepare(_target(arguments) if named else None, words, asked, client)
+    for note in prepared.notes:
+        print(f"note: {note}", file=sys.stderr)
+    if arguments.dry_run or client is None or prepared.checked is None:
+        plain = (
+            command(prepared.target, words, asked) if prepared.target else docker_forms(_image(arguments), words, asked)
+        )
+        texts = {name: form["text"] for name, form in scheduled(plain, when).to_json().items() if name != "local"}
+        print("\n\n".join(f"# {name}\n{text}" for name, text in texts.items()))
+        print(f"\nnext start {following}")
         return 0
-    stage = follow(job, client)
-    print(f"{job.id}  {stage}", file=sys.stderr)
-    return 0 if stage == "COMPLETED" else 1
+    made = create(
+        prepared.order, when, prepared.checked, client, suspend=arguments.suspend, concurrent=arguments.concurrent
+    )
+    where = f"{made.owner.name}/{made.id}"
+    print(f"schedule {made.id}\nstarts   {'when it is resumed' if arguments.suspend else following}")
+    print(f"machine  {prepared.checked.cost}, each time")
+    print(f"status   hf jobs scheduled inspect {where}\ndelete   hf jobs scheduled delete {where}")
+    return 0
+
+
+def _schedule_list(arguments: argparse.Namespace) -> int:
+    from jobshelf.jobs.schedules import list_all, row
+
+    client, own = _account(arguments)
+    _print_rows(("ID", "SCHEDULE", "NEXT", "LAST JOB", "NAME"), map(row, list_all(client, own)))
+    _same_as("hf", "jobs", "scheduled", "ps", "--all")
+    return 0
+
+
+def _schedule_inspect(arguments: argparse.Namespace) -> int:
+    import json
+
+    from jobshelf.jobs.schedules import details, inspect
+
+    client, own = _account(arguments)
+    found = [details(inspect(client, own, schedule_id)) for schedule_id in arguments.ids]
+    print(json.dumps(found, indent=2, ensure_ascii=False))
+    _same_as("hf", "jobs", "scheduled", "inspect", *arguments.ids)
+    return 0
+
+
+def _schedule_change(arguments: argparse.Namespace) -> int:
+    from jobshelf.jobs import schedules
+
+    client, own = _account(arguments)
+    change = {"suspend": schedules.suspend, "resume": schedules.resume, "delete": schedules.delete}[arguments.action]
+    done = {"suspend": "suspended", "resume": "resumed", "delete": "deleted"}[arguments.action]
+    for schedule_id in arguments.ids:
+        change(client, own, schedule_id)
+        print(f"{done} {schedule_id}")
+        _same_as("hf", "jobs", "scheduled", arguments.action, schedule_id)
+    return 0
+
+
+def _webhook_add(arguments: argparse.Namespace) -> int:
+    from jobshelf.client import open_client
+    from jobshelf.jobs.start import prepare
+    from jobshelf.jobs.webhooks import create, find_trigger, row
+
+    client = open_client()
+    trigger = find_trigger(arguments.on, arguments.domains, client)
+    target = _target(arguments) if arguments.name else None
+    prepared = prepare(target, arguments.script_arguments, _asked(arguments), client)
+    for note in prepared.notes:
+        print(f"note: {note}", file=sys.stderr)
+    outputs = prepared.roles.outputs
+    made = create(prepared.order, trigger, prepared.checked, client, outputs=outputs, secret_from=arguments.secret_from)
+    print(
+        "\n".join(
+            f"{key:<8} {value}" for key, value in zip(("webhook", "on", "events", "starts"), row(made), strict=True)
+        )
+    )
+    print(f"machine  {prepared.checked.cost}, each time\ndelete   jobshelf webhook delete {made.id}")
+    return 0
+
+
+def _webhook_list(arguments: argparse.Namespace) -> int:
+    from jobshelf.jobs.webhooks import list_all, row
+
+    client, _ = _account(arguments)
+    _print_rows(("ID", "WATCHES", "EVENTS", "STARTS"), map(row, list_all(client)))
+    _same_as("hf", "webhooks", "ls")
+    return 0
+
+
+def _webhook_delete(arguments: argparse.Namespace) -> int:
+    from jobshelf.jobs.webhooks import delete
+
+    client, _ = _account(arguments)
+    for webhook_id in arguments.ids:
+        delete(client, webhook_id)
+        print(f"deleted {webhook_id}")
+        _same_as("hf", "webhooks", "delete", webhook_id)
+    return 0
 
 
 def _index(arguments: argparse.Namespace) -> int:
-    from jobshelf.index import build_index, check_index
+    from jobshelf.index import check_index, write_index
     from jobshelf.shelf import find_shelf
 
     shelf = find_shelf()
     if arguments.check:
         print(f"{shelf.index_file.name} is what the catalogue says ({len(check_index(shelf).entries)} scripts)")
         return 0
-    index = build_index(shelf)
-    shelf.index_file.write_text(index.to_text(), encoding="utf-8")
-    print(f"wrote {shelf.index_file.name}: {len(index.entries)} scripts")
+    built = write_index(shelf)
+    print("\n".join([f"wrote {shelf.index_file.name}: {built.count} scripts", *built.notes]))
     return 0
 
 
 def _publish(arguments: argparse.Namespace) -> int:
-    from jobshelf.client import explained, open_client
-    from jobshelf.publish import index_for, plan, publish
+    from jobshelf.client import open_client
+    from jobshelf.publish import changes_of, preview, publish, publish_page, to_text
     from jobshelf.shelf import find_shelf
 
     shelf, client = find_shelf(), open_client()
+    wish = {key: getattr(arguments, key) for key in ("repo", "release", "prune", "repair", "private", "create_pr")}
+    space = shelf.space if arguments.space is True else arguments.space
     if arguments.dry_run:
-        with explained(client):
-            step = plan(shelf, index_for(shelf, arguments.repo), client)
-        print(
-            "\n".join(f"write {path} ({len(data):,} bytes)" for path, data in sorted(step.writes.items()))
-            or "unchanged"
-        )
+        step = preview(shelf, client, **wish)
+        print(to_text(changes_of(step, client)) or "unchanged\n", end="")
         _print_kept(step.kept)
         return 0
-    done = publish(shelf, client, repo=arguments.repo, release=arguments.release)
-    where = f"{client.endpoint}/datasets/{done.repo}"
-    what = f"published {len(done.written)} files to" if done.written else "unchanged:"
+    done = publish(shelf, client, **wish)
+    where = done.pull_request or f"{client.endpoint}/datasets/{done.repo}"
+    counts = f"published {len(done.written)} files to" + (
+        f" and removed {len(done.removed)} from" if done.removed else ""
+    )
+    what = counts if done.written or done.removed else "unchanged:"
     print(f"{what} {where} at {done.commit[:12]}" + (f", tagged {done.tag}" if done.tag else ""))
     _print_kept(done.kept)
+    if space:
+        page = publish_page(client, done.repo, space, private=arguments.private)
+        print(f"{f'published {len(page.written)} files to' if page.written else 'unchanged:'} {page.page}")
+    return 0
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from jobshelf.client import open_client
+    from jobshelf.publish import verify
+    from jobshelf.shelf import find_shelf
+
+    seen = verify(open_client(token_needed=False), arguments.repo or find_shelf().dataset)
+    for finding in seen.findings:
+        print(finding)
+    for path in seen.foreign:
+        print(f"foreign: {path} (no shelf published it; left alone)")
+    verdict = f"{len(seen.findings)} findings" if seen.findings else "as the index says"
+    counts = f"{seen.files} files, {seen.urls} URLs, {len(seen.tags)} tags"
+    print(f"{seen.repo} at {seen.commit[:12]}: {counts}: {verdict}. Pinned: {seen.page}/resolve/{seen.commit}/")
+    return 1 if seen.findings else 0
+
+
+def _rollback(arguments: argparse.Namespace) -> int:
+    from jobshelf.client import open_client
+    from jobshelf.publish import rollback
+    from jobshelf.shelf import find_shelf
+
+    client = open_client()
+    done = rollback(client, arguments.repo or find_shelf().dataset, arguments.tag)
+    where = f"{client.endpoint}/datasets/{done.repo} at {done.commit[:12]}"
+    if not (done.written or done.removed):
+        print(f"unchanged: {where} is as at {done.tag}")
+        return 0
+    print(f"rolled back {where} to {done.tag}")
+    print(
+        "".join([*(f"wrote {path}\n" for path in done.written), *(f"removed {path}\n" for path in done.removed)]),
+        end="",
+    )
+    print("A catalogue that still holds later versions brings them back with its next publish: mend it there too.")
     return 0
 
 
@@ -461,7 +1014,8 @@ def _hub(arguments: argparse.Namespace) -> int:
     from jobshelf.host import host
     from jobshelf.shelf import find_shelf
 
-    host(arguments.root, port=arguments.port, organisation=find_shelf().dataset.partition("/")[0])
+    organisation = find_shelf().dataset.partition("/")[0]
+    host(arguments.root, port=arguments.port, organisation=organisation, tls=arguments.tls)
     return 0
 
 

@@ -8,6 +8,7 @@
     ├── InputError                 4  the input data is not what it must be
     │   └── ScriptError            4  a script that cannot be read as one (points at a file line)
     ├── EnvironmentFault           5  machine, network, Hub, port or disk
+    │   └── NoCredit               5  the account that would pay for a machine cannot
     └── NotPersisted               6  planned or computed, but not (provably) on the Hub
 
 A message is one line: what was found, where, what was expected. `fix` is what to type or change next.
@@ -68,6 +69,10 @@ class EnvironmentFault(JobshelfError):
     """The machine, the network, the Hub or the disk does not let the work be done."""
 
     exit_code = 5
+
+
+class NoCredit(EnvironmentFault):
+    """The account that would pay for a Job has no credit left: waiting does not help."""
 
 
 class NotPersisted(JobshelfError):

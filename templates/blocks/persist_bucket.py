@@ -2,11 +2,13 @@
 """Files in a Hub bucket (`hf://buckets/user/name/folder`), or in a folder that a bucket is mounted at (`/data/out`).
 
 Promises: the place is checked (a bucket created, private) before the work; files are streamed from disk, whole files
-only, in one batch; every one is listed again afterwards; what cannot be stored stays where it is, and the code is 6.
+only, in one batch; every one is listed again afterwards; what a killed run left half written goes when that file is
+written again; what cannot be stored stays where it is, and the code is 6.
 """
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import shlex
@@ -20,6 +22,7 @@ from .exits import EXIT_ENVIRONMENT, EXIT_NOT_PERSISTED, EXIT_TOKEN, EXIT_USAGE,
 from .retry import http_status, retry
 from .token import require_write, token_advice
 
+BUCKET_RACES = 5
 _BUCKET_URI = re.compile(r"hf://buckets/([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:/(.*?))?/?")
 
 
@@ -173,17 +176,30 @@ def _bucket_mount_is_writable(folder: Path, *, dry_run: bool) -> None:
         raise Stop(EXIT_ENVIRONMENT, f"{folder} cannot be written to", fix="mount the bucket without `:ro`")
 
 
+def half_written(path: Path) -> list[Path]:
+    """Return what is beside `path` of attempts to write it that were killed, or are going on."""
+    return list(path.parent.glob(f".{glob.escape(path.name)}.????????.part"))
+
+
 def _bucket_copy(source: Path, destination: Path) -> None:
     destination.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=destination.parent, prefix=f".{destination.name}.")
-    try:
-        with os.fdopen(handle, "wb") as target, source.open("rb") as data:
-            shutil.copyfileobj(data, target)
-            target.flush()
-            os.fsync(target.fileno())
-        Path(temporary).replace(destination)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    for race in range(1, BUCKET_RACES + 1):
+        for path in half_written(destination):
+            path.unlink(missing_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=destination.parent, prefix=f".{destination.name}.", suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as target, source.open("rb") as data:
+                shutil.copyfileobj(data, target)
+                target.flush()
+                os.fsync(target.fileno())
+            Path(temporary).replace(destination)
+        except FileNotFoundError:  # who writes the same file at this moment took ours for a leftover
+            if race == BUCKET_RACES:
+                raise
+        else:
+            return
+        finally:
+            Path(temporary).unlink(missing_ok=True)
 
 
 def _bucket_not_persisted(place: BucketPlace, files: Mapping[str, Path], reason: object) -> Stop:

@@ -23,14 +23,21 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from .exits import EXIT_INPUT, EXIT_NOT_PERSISTED, EXIT_USAGE, Stop, note, one_line
 from .parts import PARTS_MANIFEST, Part, RunManifest, adopt_manifest, parse_run_manifest
-from .persist_bucket import BucketPlace, create_bucket_once, fetch_from_bucket, list_bucket, put_in_bucket
+from .persist_bucket import (
+    BucketPlace,
+    create_bucket_once,
+    fetch_from_bucket,
+    half_written,
+    list_bucket,
+    put_in_bucket,
+)
 from .persist_file import Held, Run, Target, look_at, refuse_foreign
 from .retry import http_status, retry, retry_pause
 from .shard import SHARD_MARKERS, Shard, missing_parts, parts_in_all, shard_marker
@@ -47,8 +54,10 @@ DATASET_RETRY_EVERY_S = 30.0
 DATASET_MARGIN_S = 120.0
 DATASET_JOB_TIMEOUT_S = 1800.0  # what a Job gets that asks for none
 DATASET_STATS = "stats"
+DATASET_DERIVED = "stats/derived.json"  # the files made from the parts, and the parts that they were made from
 DATASET_ERROR_COLUMN = "error"
 DATASET_FINISH_COLUMN = "finish_reason"
+DatasetDerive = Callable[[Iterator["pa.Table"]], Mapping[str, bytes]]
 _DATASET_FAILURES = (Stop, OSError, RuntimeError, ValueError)
 
 
@@ -63,10 +72,12 @@ class DatasetTotals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetResult:
-    """Where the rows are. `totals` is None while other shards are still at work."""
+    """Where the rows are. `totals` is None while other shards are still at work; `derived` are the rows of each file
+    that was made from the parts."""
 
     where: str
     totals: DatasetTotals | None
+    derived: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,11 +220,19 @@ class DatasetRun:
         if self._commit_every == 0:
             self._commit_if_allowed()
 
-    def finish(self, total: int, make_card: Callable[[str | None, DatasetTotals], str]) -> DatasetResult:
+    def finish(
+        self,
+        total: int,
+        make_card: Callable[[str | None, DatasetTotals], str],
+        *,
+        derive: DatasetDerive | None = None,
+    ) -> DatasetResult:
         """Commit the rest, leave this shard's marker, and complete the run where no other shard has work left.
 
         `total` is the number of parts of the whole run. `make_card` gets the card that is there now (None: none) and
-        what the run holds, and returns the new one. Stops with 6 when the result is not, or not provably, there.
+        what the run holds, and returns the new one. `derive` gets the tables of all parts, in their order and one at a
+        time, and returns further files (path -> content), which go into one commit with the card; it is not called
+        where what it made of these parts is there. Stops with 6 when the result is not, or not provably, there.
         """
         if total == 0 and self.wanted(0):  # no rows at all still make a dataset, which has columns and loads
             self.add(Part(index=0, start=0, stop=0), [])
@@ -227,7 +246,7 @@ class DatasetRun:
                 self._pending[self._shard.marker] = path
         self._commit_or_rescue(patient=True)
         try:
-            return self._complete(total, make_card)
+            return self._complete(total, make_card, derive)
         except _DATASET_FAILURES as error:
             if isinstance(error, Stop) and error.code == EXIT_INPUT:
                 raise
@@ -281,7 +300,8 @@ class DatasetRun:
                     file.unlink()
 
     def _with_stats(self, batch: Mapping[str, Path], receipts: Mapping[int, PartReceipt]) -> dict[str, Path]:
-        return {**batch, self._stats: self._stats_file(receipts)}
+        # Into a folder they go one by one: a receipt without its part is no harm, a part without its receipt is read.
+        return {self._stats: self._stats_file(receipts), **batch}
 
     def _stats_file(self, receipts: Mapping[int, PartReceipt]) -> Path:
         path = self._spool / "stats.json"
@@ -355,7 +375,9 @@ class DatasetRun:
                 return True
         return False
 
-    def _complete(self, total: int, make_card: Callable[[str | None, DatasetTotals], str]) -> DatasetResult:
+    def _complete(
+        self, total: int, make_card: Callable[[str | None, DatasetTotals], str], derive: DatasetDerive | None
+    ) -> DatasetResult:
         """Bring together what all shards did, verify it and write the card; leave that to the last shard."""
         listings = {store: store.listing() for store in (self._home, *self._sides)}
         places: dict[int, _DatasetRepo | _DatasetPlace] = {}
@@ -376,8 +398,48 @@ class DatasetRun:
             rows=sum(receipt.rows for receipt in receipts.values()),
             failed=sum(receipt.failed for receipt in receipts.values()),
         )
-        self._home.put_card(lambda card: make_card(card, totals), self._spool)
-        return DatasetResult(where=str(self._home), totals=totals)
+        if derive is None:
+            self._home.put_card(lambda card: make_card(card, totals), {}, self._spool)
+            return DatasetResult(where=str(self._home), totals=totals)
+        derived = self._derived(receipts, derive, lambda card: make_card(card, totals))
+        rows = {name: receipt.rows for name, receipt in derived.items()}
+        return DatasetResult(where=str(self._home), totals=totals, derived=rows)
+
+    def _derived(
+        self, receipts: Mapping[int, PartReceipt], derive: DatasetDerive, make_card: Callable[[str | None], str]
+    ) -> dict[str, PartReceipt]:
+        """Put what `derive` makes of the parts beside them, with the card; leave it where it is there already."""
+        parts = [receipt.sha256 for _, receipt in sorted(receipts.items())]
+        listed = self._home.listing()
+        made_of, there = _dataset_noted_derived(self._home, listed, self._spool)
+        if made_of == parts and all(name in listed and listed[name].fits(there[name]) for name in there):
+            return there
+        folder = self._spool / "derived"
+        contents = derive(self._tables(sorted(receipts)))
+        made = {name: folder / name for name in sorted(contents)}
+        for name, path in made.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(contents[name])
+        noted = {name: _dataset_receipt_of(path) for name, path in made.items()}
+        stats = folder / "derived.json"
+        content = {"parts": parts, "files": {name: asdict(receipt) for name, receipt in noted.items()}}
+        stats.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        self._home.put_card(make_card, {**made, DATASET_DERIVED: stats}, self._spool)
+        listed = self._home.listing()
+        wrong = [name for name, receipt in noted.items() if name not in listed or not listed[name].fits(receipt)]
+        if wrong:
+            raise RuntimeError(f"{len(wrong)} files are not there as they were written: {', '.join(wrong[:3])}")
+        return noted
+
+    def _tables(self, indexes: Iterable[int]) -> Iterator[pa.Table]:
+        """Yield the parts as they were written, read back from the output."""
+        import pyarrow.parquet as pq
+
+        for index in indexes:
+            path = self._spool / "table.parquet"
+            self._home.fetch({self.manifest.path(index): path})
+            yield pq.read_table(path)
+            path.unlink()
 
     def _own_receipts(self, places: Mapping[int, object]) -> dict[int, PartReceipt]:
         return {index: receipt for index, receipt in self._receipts.items() if places.get(index) in {self._desk, None}}
@@ -392,7 +454,8 @@ class DatasetRun:
         found: dict[int, PartReceipt] = {}
         markers: dict[str, bytes] = {}
         for store, listed in listings.items():
-            names = [name for name in listed if name.startswith((f"{DATASET_STATS}/", f"{SHARD_MARKERS}/"))]
+            own = (f"{DATASET_STATS}/", f"{SHARD_MARKERS}/")
+            names = [name for name in listed if name.startswith(own) and name != DATASET_DERIVED]
             markers.update(
                 _dataset_read(store, [name for name in names if name.startswith(SHARD_MARKERS)], self._spool)
             )
@@ -494,17 +557,17 @@ class _DatasetRepo:
                 file = retry(lambda name=name, folder=folder: read(name, folder), what=f"reading {name}")
                 Path(file).replace(path)
 
-    def put_card(self, make_card: Callable[[str | None], str], spool: Path) -> None:
-        """Write the card on the head that was looked at; look again when that has moved."""
+    def put_card(self, make_card: Callable[[str | None], str], files: Mapping[str, Path], spool: Path) -> None:
+        """Write the card and `files` on the head that was looked at; look again when that has moved."""
         from huggingface_hub import CommitOperationAdd
 
         target = Target(repo_id=self.repo_id, folder=None)
         for _ in range(DATASET_RACES):
             held = look_at(target, token=self.token, private=False, public=True)
             card = make_card(held.card)
-            if card == held.card or _dataset_commit_on(
-                self, held, [CommitOperationAdd(path_in_repo="README.md", path_or_fileobj=card.encode())], "Card"
-            ):
+            operations = [CommitOperationAdd(path_in_repo="README.md", path_or_fileobj=card.encode())]
+            operations += [CommitOperationAdd(path_in_repo=name, path_or_fileobj=path) for name, path in files.items()]
+            if (card == held.card and not files) or _dataset_commit_on(self, held, operations, "Card"):
                 return
         raise RuntimeError(f"{self.repo_id} changed {DATASET_RACES} times while its card was written")
 
@@ -542,13 +605,13 @@ class _DatasetPlace:
     def fetch(self, wanted: Mapping[str, Path]) -> None:
         fetch_from_bucket(self.place, wanted, self.token)
 
-    def put_card(self, make_card: Callable[[str | None], str], spool: Path) -> None:
-        """Write the card into the folder."""
+    def put_card(self, make_card: Callable[[str | None], str], files: Mapping[str, Path], spool: Path) -> None:
+        """Write the card into the folder, then `files`: the last of them says that all of it is there."""
         there = Path(str(self.place.folder)) / "README.md"
         card = make_card(there.read_text(encoding="utf-8") if there.is_file() else None)
         path = spool / "README.md"
         path.write_text(card, encoding="utf-8")
-        self.put({"README.md": path}, "card")
+        self.put({"README.md": path, **files}, "card")
 
     def push_command(self, home: object) -> str:
         """Return the shell command that brings what lies here into the repository `home`."""
@@ -571,7 +634,8 @@ def _dataset_begin_on_hub(target: Target, held: Held, ours: RunManifest, token: 
         if adopted == there:
             return adopted
         operations = [CommitOperationAdd(path_in_repo=PARTS_MANIFEST, path_or_fileobj=adopted.to_bytes())]
-        operations += [CommitOperationDelete(path_in_repo=name) for name in _dataset_outdated(there, held.names)]
+        outdated = _dataset_outdated(there, held.names, repo)
+        operations += [CommitOperationDelete(path_in_repo=name) for name in outdated]
         if _dataset_commit_on(repo, held, operations, f"{ours.script}: a run begins"):
             return adopted
     message = f"{target} changed {DATASET_RACES} times while the run began"
@@ -579,28 +643,42 @@ def _dataset_begin_on_hub(target: Target, held: Held, ours: RunManifest, token: 
 
 
 def _dataset_begin_in_folder(target: Target, held: Held, ours: RunManifest, *, overwrite: bool) -> RunManifest:
+    """Return the manifest in the folder after writing it where needed; of racing shards the first one's counts."""
     folder = Path(str(target.folder))
     home = _DatasetPlace(place=BucketPlace(bucket_id=None, prefix="", folder=folder), token=None, role="output")
-    there, adopted = _dataset_adopted(target, held, ours, home, overwrite=overwrite)
-    if adopted == there:
-        return adopted
+    for attempt in range(DATASET_RACES):
+        if attempt:
+            held = look_at(target, token=None, private=False, public=True)
+        there, adopted = _dataset_adopted(target, held, ours, home, overwrite=overwrite)
+        if adopted == there:
+            for path in half_written(folder / PARTS_MANIFEST):
+                path.unlink(missing_ok=True)
+            return adopted
+        for name in _dataset_outdated(there, held.names, home):
+            (folder / name).unlink(missing_ok=True)
+        _dataset_place_manifest(folder, adopted, replace=there is not None)
+    raise Stop(EXIT_NOT_PERSISTED, f"{target} changed while the run began", fix="run the same command again")
+
+
+def _dataset_place_manifest(folder: Path, manifest: RunManifest, *, replace: bool) -> None:
+    """Write the manifest whole; unless it is to `replace` one, not over that of a sibling shard that was first."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in _dataset_outdated(there, held.names):
-        (folder / name).unlink(missing_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".begin-") as temporary:
-        path = Path(temporary) / PARTS_MANIFEST
-        path.write_bytes(adopted.to_bytes())
-        if there is None and not (folder / PARTS_MANIFEST).exists():
+    there = folder / PARTS_MANIFEST
+    handle, name = tempfile.mkstemp(dir=folder, prefix=f".{PARTS_MANIFEST}.", suffix=".part")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(manifest.to_bytes())
+        # a sibling may have been first, and then taken this for a leftover
+        with contextlib.suppress(FileExistsError, FileNotFoundError):
             try:
-                (folder / PARTS_MANIFEST).hardlink_to(path)
-            except FileExistsError:  # a sibling shard was first
-                again = look_at(target, token=None, private=False, public=True)
-                return _dataset_adopted(target, again, ours, home, overwrite=overwrite)[1]
+                temporary.replace(there) if replace or there.exists() else there.hardlink_to(temporary)
+            except (FileExistsError, FileNotFoundError):
+                raise
             except OSError:  # a mounted bucket has no links
-                path.replace(folder / PARTS_MANIFEST)
-        else:
-            path.replace(folder / PARTS_MANIFEST)
-    return adopted
+                temporary.replace(there)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _dataset_adopted(
@@ -622,12 +700,17 @@ def _dataset_is_complete(manifest: RunManifest, names: Sequence[str], store: _Da
     return total is not None and not missing_parts(total, _dataset_parts(manifest, names))
 
 
-def _dataset_outdated(there: RunManifest | None, names: Iterable[str]) -> list[str]:
-    """Return the files of a run that is replaced: its parts, stats and markers."""
+def _dataset_outdated(
+    there: RunManifest | None, names: Sequence[str], store: _DatasetRepo | _DatasetPlace
+) -> list[str]:
+    """Return the files of a run that is replaced: its parts, what was made from them, stats and markers."""
     if there is None:
         return []
     own = (f"{DATASET_STATS}/", f"{SHARD_MARKERS}/")
-    return [name for name in names if name.startswith(own) or there.index(name) is not None]
+    with tempfile.TemporaryDirectory() as folder:
+        made = _dataset_noted_derived(store, names, Path(folder))[1]
+    outdated = [name for name in names if name in made or name.startswith(own) or there.index(name) is not None]
+    return sorted(outdated, key=lambda name: name == DATASET_DERIVED)  # last: it tells a second attempt of the others
 
 
 def _dataset_sides(repo: _DatasetRepo, manifest: RunManifest) -> tuple[_DatasetPlace, ...]:
@@ -715,6 +798,21 @@ def _dataset_receipts(store: _DatasetRepo | _DatasetPlace, names: Sequence[str],
         except (ValueError, KeyError, TypeError, AttributeError):
             note(f"a file in {DATASET_STATS}/ of {store} is damaged; the parts are read instead")
     return found
+
+
+def _dataset_noted_derived(
+    store: _DatasetRepo | _DatasetPlace, names: Iterable[str], spool: Path
+) -> tuple[list[str], dict[str, PartReceipt]]:
+    """Return (sha256 of the parts, receipts of the files made from them); none where nothing was made, or it is damaged."""
+    if DATASET_DERIVED not in names:
+        return [], {}
+    content = _dataset_read(store, [DATASET_DERIVED], spool)[DATASET_DERIVED]
+    try:
+        noted = json.loads(content)
+        return list(noted["parts"]), {name: PartReceipt(**receipt) for name, receipt in noted["files"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        note(f"{DATASET_DERIVED} of {store} is damaged; what it lists is made again")
+        return [], {}
 
 
 def _dataset_write_part(path: Path, rows: pa.Table | Sequence[Mapping[str, Any]], schema: pa.Schema) -> PartReceipt:

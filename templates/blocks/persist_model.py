@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from .token import token_advice
 
 MODEL_MANIFEST = "jobshelf.json"
 MODEL_CHECKPOINT = "last-checkpoint"
+MODEL_LAST = "trainer_state.json"  # a checkpoint that has it is whole
 MODEL_ATTEMPTS = 5
 MODEL_NOT_FOREIGN = frozenset({".gitattributes", "README.md", "LICENSE", MODEL_MANIFEST})
 _MODEL_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -133,23 +135,28 @@ def fetch_model(repo_id: str, into: Path, *, token: str | None, inside: str = ""
     names = [name for name in held.files if name.startswith(start) and name != ".gitattributes"] if held else []
     if held is None or not names:
         return None
-    for name in names:
-        path = into / name.removeprefix(start)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            _model_download(repo_id, held.head, name, folder, token).replace(path)
-    here = {name: _model_hash(into / name.removeprefix(start), held.files[name]) for name in names}
-    _model_verify(here, held.files)
+    staging = into.with_name(f".{into.name}.part")  # beside it: files move whole, and the next attempt clears it
+    shutil.rmtree(staging, ignore_errors=True)
+    try:
+        for name in names:
+            _model_download(repo_id, held.head, name, str(staging), token)
+        _model_verify({name: _model_hash(staging / name, held.files[name]) for name in names}, held.files)
+        for name in sorted(names, key=lambda name: (Path(name).name == MODEL_LAST, name)):
+            path = into / name.removeprefix(start)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            (staging / name).replace(path)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
     return into
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
     """Return the checkpoint of a Trainer with the highest step that was written to its end, None when there is none.
 
-    A Trainer writes trainer_state.json last.
+    A Trainer writes MODEL_LAST last.
     """
     steps = {int(match[1]): path for path in folder.glob("checkpoint-*") if (match := _MODEL_STEP.fullmatch(path.name))}
-    whole = [step for step, path in steps.items() if (path / "trainer_state.json").is_file()]
+    whole = [step for step, path in steps.items() if (path / MODEL_LAST).is_file()]
     return steps[max(whole)] if whole else None
 
 

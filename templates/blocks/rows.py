@@ -1,4 +1,4 @@
-# block: rows 1
+# block: rows 2
 """The first rows of a source as plain Python values, with the types that are really in the file.
 
 Promises: reads the beginning of the first files only (one streamed request a file for text formats), never a whole
@@ -173,11 +173,14 @@ def _json_records(texts: Iterator[str]) -> Iterator[object]:
 
 
 def _line_values(texts: Iterable[str]) -> Iterator[object]:
-    rest, number = "", 0
+    pieces: list[str] = []  # of the line that is not yet whole
+    number = 0
     for text in itertools.chain(texts, ["\n"]):
-        *lines, rest = (rest + text).split("\n") if "\n" in text else ("", rest + text)
-        for line in lines:
+        first, *others = text.split("\n")
+        pieces.append(first)
+        for following in others:
             number += 1
+            line, pieces = "".join(pieces), [following]
             if line and not line.isspace():
                 yield _parsed(line, f"line {number}")
 

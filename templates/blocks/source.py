@@ -1,4 +1,4 @@
-# block: source 1
+# block: source 2
 """Where the rows come from: a Hub dataset, an hf:// path, a local file or a local folder, described before any is read.
 
 Promises: a Hub input is resolved to a commit in one call; config and split are chosen the same way every time, with
@@ -345,8 +345,7 @@ def _choose(
     preferred = preferred_config if preferred_config in layout else next(iter(layout))
     chosen_config = _pick("config", config, layout, preferred, source.given)
     splits = layout[chosen_config]
-    default_split = next((name for name in splits if name.startswith("train")), next(iter(splits)))
-    chosen_split = _pick("split", split, splits, default_split, source.given)
+    chosen_split = _pick("split", split, splits, default_split(splits), source.given)
     files = splits[chosen_split]
     formats = sorted({str(_format(file)) for file in files})
     kind = "parquet" if "parquet" in formats else formats[0]
@@ -362,6 +361,12 @@ def _choose(
         format=kind,
         files=read,
     )
+
+
+def default_split(splits: Iterable[str]) -> str:
+    """Return the split to take when none is named: train, else the first that begins so, else the first."""
+    names = list(splits)
+    return "train" if "train" in names else next((name for name in names if name.startswith("train")), names[0])
 
 
 def _pick(what: str, asked: str | None, available: Iterable[str], default: str, given: str) -> str:

@@ -11,145 +11,33 @@ import pytest
 from datasets import Dataset, disable_progress_bars
 
 from jobshelf import blocks
+from row_formats import CASES, judged, user
 
 formats = blocks.load("formats")
 READY, MAPPING, NO = formats.READY, formats.NEEDS_MAPPING, formats.INCOMPATIBLE
 disable_progress_bars()
 
 
-def user(text: str) -> dict[str, str]:
-    return {"role": "user", "content": text}
-
-
-def bot(text: str) -> dict[str, str]:
-    return {"role": "assistant", "content": text}
-
-
-CHAT = [user("Hi"), bot("Hello")]
-JSON_CHAT = '[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]'
-SHAREGPT = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]
-# name -> rows, then what SFT, DPO, GRPO, KTO and Reward make of them
-CASES: dict[str, tuple[list[dict[str, Any]], tuple[str, str, str, str, str]]] = {
-    "messages": ([{"messages": CHAT}], (READY, NO, MAPPING, NO, NO)),
-    "messages under another name": ([{"conversation": CHAT}], (MAPPING, NO, MAPPING, NO, NO)),
-    "messages as JSON text": ([{"messages": JSON_CHAT}], (MAPPING, NO, MAPPING, NO, NO)),
-    "messages beside a prompt": ([{"prompt": "Hi", "messages": CHAT}], (MAPPING, NO, READY, NO, NO)),
-    "a conversation without turns": ([{"messages": CHAT}, {"messages": []}], (MAPPING, NO, MAPPING, NO, NO)),
-    "a turn without content": (
-        [{"messages": CHAT}, {"messages": [user("a"), bot(None)]}],
-        (MAPPING, NO, MAPPING, NO, NO),
-    ),
-    "ShareGPT, its own role names": ([{"conversations": SHAREGPT}], (MAPPING, NO, MAPPING, NO, NO)),
-    "ShareGPT, usual role names": (
-        [{"conversations": [{"from": "user", "value": "Hi"}, {"from": "assistant", "value": "Yo"}]}],
-        (READY, NO, MAPPING, NO, NO),
-    ),
-    "ShareGPT that opens with an answer": (
-        [{"conversations": SHAREGPT}, {"conversations": SHAREGPT[1:]}],
-        (MAPPING, NO, MAPPING, NO, NO),
-    ),
-    "text": ([{"text": "Once upon a time"}], (READY, NO, NO, NO, NO)),
-    "text under another name": ([{"content": "Once upon a time"}], (MAPPING, NO, NO, NO, NO)),
-    "text with a class label": ([{"text": "Bad film", "label": 0}], (READY, NO, NO, NO, NO)),
-    "text with nulls": ([{"text": "a"}, {"text": None}], (MAPPING, NO, NO, NO, NO)),
-    "question and answer": ([{"question": "1+1?", "answer": "2"}], (MAPPING, NO, MAPPING, NO, NO)),
-    "instruction, input, output": (
-        [{"instruction": "Add", "input": "1 1", "output": "2"}, {"instruction": "Say hi", "input": "", "output": "hi"}],
-        (MAPPING, NO, MAPPING, NO, NO),
-    ),
-    "prompt and completion": ([{"prompt": "1+1?", "completion": "2"}], (READY, NO, READY, NO, NO)),
-    "prompt and completion as chats": ([{"prompt": [user("a")], "completion": [bot("b")]}], (READY, NO, READY, NO, NO)),
-    "text prompt, chat completion": ([{"prompt": "a", "completion": [bot("b")]}], (MAPPING, NO, READY, NO, NO)),
-    "prompt alone": ([{"prompt": "1+1?"}], (NO, NO, READY, NO, NO)),
-    "prompt that ends with an answer": ([{"prompt": CHAT}], (NO, NO, MAPPING, NO, NO)),
-    "prompt of numbers": ([{"prompt": 7}], (NO, NO, NO, NO, NO)),
-    "tokens": ([{"input_ids": [1, 2, 3]}], (READY, NO, NO, NO, NO)),
-    "explicit preference": ([{"prompt": "a", "chosen": "b", "rejected": "c"}], (MAPPING, READY, READY, READY, READY)),
-    "explicit preference as chats": (
-        [{"prompt": [user("a")], "chosen": [bot("b")], "rejected": [bot("c")]}],
-        (MAPPING, READY, READY, READY, READY),
-    ),
-    "implicit preference": (
-        [{"chosen": [user("a"), bot("b")], "rejected": [user("a"), bot("c")]}],
-        (MAPPING, READY, MAPPING, READY, READY),
-    ),
-    "implicit preference as text": (
-        [{"chosen": "Human: a\nAssistant: b", "rejected": "Human: a\nAssistant: c"}],
-        (NO, READY, NO, READY, READY),
-    ),
-    "preference without a common prompt": (
-        [{"chosen": [user("a"), bot("b")], "rejected": [user("z"), bot("c")]}],
-        (MAPPING, NO, MAPPING, NO, READY),
-    ),
-    "some pairs without a common prompt": (
-        [
-            {"chosen": [user("a"), bot("b")], "rejected": [user("a"), bot("c")]},
-            {"chosen": [user("a"), bot("b")], "rejected": [user("z"), bot("c")]},
-        ],
-        (MAPPING, MAPPING, MAPPING, MAPPING, READY),
-    ),
-    "prompt repeated in the answers": (
-        [{"prompt": "a", "chosen": [user("a"), bot("b")], "rejected": [user("a"), bot("c")]}],
-        (MAPPING, MAPPING, READY, MAPPING, MAPPING),
-    ),
-    "prompt repeated in the answers, all chats": (
-        [{"prompt": [user("a")], "chosen": [user("a"), bot("b")], "rejected": [user("a"), bot("c")]}],
-        (MAPPING, MAPPING, READY, MAPPING, MAPPING),
-    ),
-    "prompt repeated in the answers, all text": (
-        [{"prompt": "Q: a", "chosen": "Q: a A: b", "rejected": "Q: a A: c"}],
-        (MAPPING, MAPPING, READY, MAPPING, MAPPING),
-    ),
-    "preference under other names": (
-        [{"question": "a", "preferred_answer": "b", "dispreferred_answer": "c"}],
-        (MAPPING, MAPPING, MAPPING, MAPPING, MAPPING),
-    ),
-    "ratings beside the answers": (
-        [{"prompt": "a", "chosen_rating": 5.0, "rejected_rating": 1.0, "chosen": "b", "rejected": "c"}],
-        (MAPPING, READY, READY, READY, READY),
-    ),
-    "judged completion": (
-        [{"prompt": "a", "completion": "b", "label": True}, {"prompt": "a", "completion": "c", "label": False}],
-        (READY, NO, READY, READY, NO),
-    ),
-    "judged completion, 0 and 1": ([{"prompt": "a", "completion": "b", "label": 1}], (READY, NO, READY, READY, NO)),
-    "judged completion, 1 to 5": ([{"prompt": "a", "completion": "b", "label": 4}], (READY, NO, READY, NO, NO)),
-    "judged completion under other names": (
-        [{"question": "a", "response": "b", "is_correct": True}],
-        (MAPPING, NO, MAPPING, MAPPING, NO),
-    ),
-    "stepwise supervision": (
-        [{"prompt": "a", "completions": ["b", "c"], "labels": [True, False]}],
-        (NO, NO, MAPPING, NO, NO),
-    ),
-    "graded answers": (
-        [{"question": "a", "m1": {"is_correct": True, "text": "b"}, "m2": {"is_correct": False, "text": "c"}}],
-        (NO, MAPPING, MAPPING, MAPPING, MAPPING),
-    ),
-    "two turns of questions": ([{"id": 1, "turns": ["a", "b"]}], (NO, NO, MAPPING, NO, NO)),
-    "an id that looks like a prompt": ([{"prompt_id": "x1", "score": 1.0}], (NO, NO, NO, NO, NO)),
-    "an image": ([{"image": {"bytes": b"x", "path": None}, "messages": CHAT}], (READY, NO, MAPPING, NO, NO)),
-    "nothing but nulls": ([{"text": None}], (NO, NO, NO, NO, NO)),
-    "mixed kinds": ([{"messages": CHAT}, {"messages": "Hi"}], (NO, NO, NO, NO, NO)),
-}
+ONLINE = {"GRPO", "RLOO", "Prompt-only"}
+STATUS = {"R": READY, "m": MAPPING, "-": NO}
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_verdicts(name: str) -> None:
-    rows, expected = CASES[name]
+    expected, rows = CASES[name]
     verdicts = formats.inspect_rows(rows)
     assert tuple(verdict.method for verdict in verdicts) == formats.METHODS
-    assert tuple(verdict.status for verdict in verdicts) == expected
+    assert [verdict.status for verdict in verdicts] == [STATUS[letter] for letter in expected]
     assert all(verdict.reason for verdict in verdicts)
+    assert all((verdict.mapping is not None) == (verdict.status == MAPPING) for verdict in verdicts)
 
 
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if MAPPING in case[1]])
+@pytest.mark.parametrize("name", [name for name, (statuses, _) in CASES.items() if "m" in statuses])
 def test_mapping_code_makes_it_ready(name: str) -> None:
-    rows, _ = CASES[name]
+    rows = CASES[name][1]
     for verdict in formats.inspect_rows(rows):
-        assert (verdict.mapping is not None) == (verdict.status == MAPPING)
         if verdict.mapping:
-            assert status_after(verdict.mapping, rows, verdict.method) == READY
+            assert status_after(verdict.mapping, rows, verdict.method) == READY, verdict.method
 
 
 @pytest.mark.parametrize(
@@ -159,10 +47,10 @@ def test_mapping_code_on_real_rows(name: str, real_rows: Callable[[str], list[di
     rows = real_rows(name)
     verdicts = formats.inspect_rows(rows)
     assert {
-        "gsm8k_test": {"SFT", "GRPO"},
-        "gsm8k_model_solutions": {"SFT", "DPO", "GRPO", "KTO", "Reward"},
-        "sharegpt_conversations": {"SFT", "GRPO"},
-        "mt_bench_questions": {"GRPO"},
+        "gsm8k_test": {"SFT"} | ONLINE,
+        "gsm8k_model_solutions": {"SFT", "DPO", "KTO", "Reward"} | ONLINE,
+        "sharegpt_conversations": {"SFT"} | ONLINE,
+        "mt_bench_questions": ONLINE,
     }[name] == {verdict.method for verdict in verdicts if verdict.status == MAPPING}
     for verdict in verdicts:
         if verdict.mapping:
@@ -212,7 +100,7 @@ def test_names_reach_the_code_as_data_only() -> None:
 
 
 def test_input_is_taken_along_with_the_instruction() -> None:
-    rows = CASES["instruction, input, output"][0]
+    rows = CASES["instruction, input, output"][1]
     scope: dict[str, Any] = {"dataset": Dataset.from_list(rows)}
     exec(formats.inspect_rows(rows)[0].mapping, scope)
     assert [row["prompt"][0]["content"] for row in scope["dataset"]] == ["Add\n\n1 1", "Say hi"]
@@ -220,11 +108,75 @@ def test_input_is_taken_along_with_the_instruction() -> None:
 
 @pytest.mark.parametrize("name", [name for name in CASES if name.startswith("prompt repeated")])
 def test_a_repeated_prompt_is_trained_on_once(name: str) -> None:
-    rows = CASES[name][0]
+    rows = CASES[name][1]
     for method in ("DPO", "SFT"):
         scope: dict[str, Any] = {"dataset": Dataset.from_list(rows)}
         exec(next(v.mapping for v in formats.inspect_rows(rows) if v.method == method), scope)
         assert "prompt" not in scope["dataset"].column_names
+
+
+def mapped(rows: list[dict[str, Any]], method: str) -> list[dict[str, Any]]:
+    """Return what the mapping code for `method` makes of the rows."""
+    scope: dict[str, Any] = {"dataset": Dataset.from_list(rows)}
+    exec(next(v.mapping for v in formats.inspect_rows(rows) if v.method == method), scope)
+    return list(scope["dataset"])
+
+
+def test_system_text_leads_the_conversation() -> None:
+    made = mapped(CASES["ShareGPT beside a system text"][1], "SFT")
+    assert [turn["role"] for turn in made[0]["messages"]] == ["system", "user", "assistant"]
+    made = mapped(CASES["system text, question, response"][1], "SFT")
+    assert [turn["content"] for turn in made[0]["prompt"]] == ["Be brief", "a"]
+
+
+def test_tools_and_images_survive_the_mapping() -> None:
+    rows = CASES["tools beside a conversation of another name"][1]
+    assert mapped(rows, "SFT")[0]["tools"] == rows[0]["tools"]
+    assert mapped(rows, "SFT")[0]["messages"][1]["tool_calls"][0]["function"]["name"] == "add"
+    assert mapped(CASES["an image, question and answer"][1], "SFT")[0]["image"]["bytes"].startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("labels", "good"),
+    [
+        ((4, 1), [True, False]),
+        ((0.7, 0.2), [True, False]),
+        ((1, -1), [True, False]),
+        (("good", "bad"), [True, False]),
+        (("True", "False"), [True, False]),
+        ((True, None, False), [True, False]),
+    ],
+)
+def test_labels_of_every_type(labels: tuple[Any, ...], good: list[bool]) -> None:
+    assert [row["label"] for row in mapped(judged(*labels), "KTO")] == good
+
+
+def test_a_threshold_that_was_chosen_is_stated() -> None:
+    verdict = formats.inspect_rows(judged(4, 1))[3]
+    assert "good above 2.5" in verdict.reason
+    assert "set your own threshold" in verdict.reason
+
+
+def test_roles_that_were_guessed_are_stated() -> None:
+    rows = [{"messages": [{"role": "Guest", "content": "a"}, {"role": "Host", "content": "b"}]}]
+    verdict = formats.inspect_rows(rows)[0]
+    assert "'Guest', 'Host' is a guess, see ROLES" in verdict.reason
+    assert [turn["role"] for turn in mapped(rows, "SFT")[0]["messages"]] == ["user", "assistant"]
+
+
+def test_columns_that_trl_would_misread_go() -> None:
+    assert list(mapped(CASES["judged pair"][1], "KTO")[0]) == ["prompt", "chosen", "rejected"]
+    assert list(mapped(CASES["prompt and completion beside a text"][1], "SFT")[0]) == ["prompt", "completion"]
+    verdict = formats.inspect_rows(CASES["text with labels"][1])[0]
+    assert verdict.mapping == "dataset = dataset.remove_columns(['labels'])\n"
+    assert "'labels' is taken for the labels of the tokens" in verdict.reason
+
+
+def test_rows_that_cannot_be_used_are_evidence() -> None:
+    verdict = formats.inspect_rows(CASES["a conversation without turns"][1])[0]
+    assert (verdict.rows, len(mapped(CASES["a conversation without turns"][1], "SFT"))) == ((1,), 1)
+    verdict = formats.inspect_rows(CASES["stepwise supervision, a label missing"][1] * 2)[6]
+    assert (verdict.status, "true/false label a step" in verdict.reason) == (NO, True)
 
 
 def test_evidence_and_notes() -> None:

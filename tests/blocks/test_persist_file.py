@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,9 +10,6 @@ from jobshelf import blocks
 
 persist, exits = blocks.load("persist_file"), blocks.load("exits")
 FILES = {"data/a.txt": b"a", "data/b.txt": b"b"}
-
-
-CHILD = Path(__file__).with_name("folder_child.py")
 
 
 def run(**request: object) -> object:
@@ -109,29 +103,8 @@ def test_broken_manifest_counts_as_none(tmp_path: Path) -> None:
     assert not is_there(tmp_path, n=1)
 
 
-def child(folder: Path, *, die_at: int = 0) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, CHILD, folder, "--die-at", str(die_at)]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
-
-
 def tree(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def test_killed_at_every_touch_of_the_folder_then_run_again(
-    tmp_path: Path, record_property: Callable[[str, object], None]
-) -> None:
-    assert child(tmp_path / "whole").stdout == "written\n"
-    whole, kills = tree(tmp_path / "whole"), 0
-    while (killed := child(tmp_path / f"o{kills}", die_at=kills + 1)).returncode == -9:
-        folder = tmp_path / f"o{kills}"
-        again = child(folder)
-        assert again.returncode == 0, f"killed at touch {kills + 1}: {again.stderr}"
-        assert tree(folder) == whole
-        kills += 1
-    assert (killed.returncode, killed.stdout) == (0, "written\n")
-    assert kills >= 20
-    record_property("figure", f"persist_file to a folder: killed at {kills} points, 0 files lost, 0 left over")
 
 
 def test_what_an_older_run_left_half_written_is_no_file_of_somebody_else(tmp_path: Path) -> None:

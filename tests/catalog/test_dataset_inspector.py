@@ -51,7 +51,7 @@ def test_seed_command_line_and_labels(script: Script, tmp_path: Path) -> None:
     assert "✗ INCOMPATIBLE" in done.stdout
     assert "MAPPING CODE" in done.stdout
     (tmp_path / "t.jsonl").write_bytes(jsonl([{"text": "a"}]))
-    assert "SFT    ✓ READY" in script(NAME, tmp_path / "t.jsonl").stdout
+    assert "SFT         ✓ READY" in script(NAME, tmp_path / "t.jsonl").stdout
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,8 @@ def test_unreadable_data_is_exit_4_in_one_line(script: Script, tmp_path: Path, n
     ("words", "code"),
     [
         ((), 2),
-        (("a/b", "--dataset", "c/d"), 2),
+        (("--json",), 2),
+        (("a/b", "--require", "ppo"), 2),
         (("nothing",), 2),
         (("hf://models/a/b",), 2),
         (("./nothing.parquet",), 4),
@@ -241,7 +242,7 @@ def test_public_configs_and_splits_are_chosen_the_same_way(
     assert other["rows"] == 3
     wrong = script(NAME, "alice/d", "--config", "mian", env=anonymous)
     assert wrong.returncode == 4
-    assert wrong.stderr.rstrip().endswith("it has: socratic, main. Fix: add --config main")
+    assert wrong.stderr.rstrip().endswith("it has: main, socratic. Fix: add --config main")
 
 
 def test_no_train_split(script: Script, publish: Publish, anonymous: dict[str, str]) -> None:
@@ -259,6 +260,7 @@ def test_parquet_is_read_through_its_footer(
     frame.write_parquet(tmp_path / "d.parquet", compression="uncompressed", row_group_size=500)
     publish("alice/d", {"d.parquet": (tmp_path / "d.parquet").read_bytes()})
     hub.clear_journal()
+    hub.fail(method="GET", path=r"^/(splits|rows)", status=500, times=9)
     report = json.loads(script(NAME, "alice/d", "--json", "--samples", "10", env=anonymous).stdout)
     assert (report["rows"], report["rows_read"], report["methods"][0]["status"]) == (20_000, 10, "READY")
     assert sum(request.bytes_out for request in hub.journal()) < 4_000_000
@@ -272,7 +274,8 @@ def test_beginning_of_a_large_text_file_is_enough(
     report = json.loads(script(NAME, "alice/d", "--json", "--samples", "10", env=anonymous).stdout)
     assert (report["rows"], report["rows_read"]) == (None, 10)
     calls = [(request.method, request.path.partition("?")[0]) for request in hub.journal()]
-    assert len([call for call in calls if "agent-harnesses" not in call[1]]) <= 3
+    # the viewer (it knows no such file), the description, the file
+    assert len([call for call in calls if "agent-harnesses" not in call[1]]) <= 4
 
 
 def test_private_dataset_with_and_without_token(script: Script, publish: Publish, anonymous: dict[str, str]) -> None:
@@ -309,6 +312,7 @@ def test_revision_and_path(script: Script, publish: Publish, anonymous: dict[str
 
 def test_gated_dataset_is_exit_3(script: Script, publish: Publish, anonymous: dict[str, str], hub: Hub) -> None:
     publish("alice/d", {"train.jsonl": jsonl(ROWS)})
+    hub.fail(method="GET", path=r"^/splits", status=401)
     hub.fail(method="GET", path=r"^/api/datasets/alice/d", status=403, headers={"X-Error-Code": "GatedRepo"})
     done = script(NAME, "alice/d", env=anonymous)
     assert done.returncode == 3, done.stderr
@@ -323,10 +327,12 @@ def test_missing_dataset_is_exit_4(script: Script, anonymous: dict[str, str]) ->
 
 def test_server_errors_are_tried_again(script: Script, publish: Publish, anonymous: dict[str, str], hub: Hub) -> None:
     publish("alice/d", {"a.jsonl": jsonl(ROWS)})
+    hub.fail(method="GET", path=r"^/splits", status=429, times=1)
     hub.fail(method="GET", path=r"^/api/datasets/alice/d", status=503, times=1)
     hub.fail(method="GET", path=r"/resolve/", status=429, times=1, headers={"Retry-After": "1"})
     done = script(NAME, "alice/d", "--json", env=anonymous)
     assert json.loads(done.stdout)["rows"] == 30
+    assert "the dataset viewer answered 429: reading the files instead" in done.stderr
     assert "the server answered 503" in done.stderr
     assert "trying again in 1 s" in done.stderr
 

@@ -129,7 +129,7 @@ def test_a_delayed_request_is_done_later(ask: Ask, hub: Hub, head: str):
 
 @pytest.mark.parametrize(("kind", "wrote"), [("delay", False), ("lost", True)])
 def test_a_client_that_gives_up(hub: Hub, ada: HfApi, head: str, kind: str, wrote: bool):
-    hub.fail(path="/commit/", kind=kind, seconds=0.5)
+    fault = hub.fail(path="/commit/", kind=kind, seconds=0.5)
     body = commit_of({"a.txt": b"1"})
     address, _, port = hub.endpoint.removeprefix("http://").partition(":")
     with socket.create_connection((address, int(port))) as connection:
@@ -138,6 +138,7 @@ def test_a_client_that_gives_up(hub: Hub, ada: HfApi, head: str, kind: str, wrot
         connection.settimeout(0.1)
         with pytest.raises(TimeoutError):
             connection.recv(1)
+        assert (fault.struck, fault.done) == (1, int(wrote))
     until = time.monotonic() + 5
     while not any(entry.fault for entry in hub.journal()) and time.monotonic() < until:
         time.sleep(0.02)

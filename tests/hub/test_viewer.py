@@ -69,6 +69,18 @@ def test_splits_by_folders_and_names(ask: Ask):
     assert splits(ask, "ada/plain") == [("default", "test"), ("default", "train"), ("extra", "validation")]
 
 
+def test_splits_say_which_commit_they_are_of(ada: HfApi, ask: Ask):
+    answer = ask("GET", "/splits?dataset=ada/plain")
+    assert answer.headers["x-revision"] == ada.dataset_info("ada/plain").sha
+
+
+def test_shards_name_their_split(ada: HfApi, ask: Ask):
+    ada.create_repo("ada/chats", repo_type="dataset")
+    name = "data/train_sft-00000-of-00001.jsonl"
+    ada.upload_file(path_or_fileobj=b'{"a": 1}\n', path_in_repo=name, repo_id="ada/chats", repo_type="dataset")
+    assert splits(ask, "ada/chats") == [("default", "train_sft")]
+
+
 def test_splits_by_the_card(ask: Ask):
     assert splits(ask, "ada/carded") == [("small", "train"), ("small", "test"), ("other", "train")]
 

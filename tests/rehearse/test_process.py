@@ -119,3 +119,9 @@ def test_a_prefix_of_the_token_is_a_leak(tmp_path: Path) -> None:
     found = search(tmp_path / "run")
     assert (found.files, set(found.leaks)) == (3, {"run/a.txt", f"run/b-{CANARY}"})
     assert has_token(CANARY.encode()) and not has_token(b"hf_something_else")
+
+
+def test_a_crash_leaves_no_core(tmp_path: Path) -> None:
+    code = "import resource, time; time.sleep(0.2); print(resource.getrlimit(resource.RLIMIT_CORE))"
+    process = Process([sys.executable, "-c", code], env={}, cwd=tmp_path, folder=tmp_path, watched=False)
+    assert process.wait(20).stdout == "(0, 0)\n"

@@ -7,8 +7,8 @@ import json
 
 import pytest
 
+from jobshelf.record import Versions
 from jobshelf.rehearse import STEPS, Outcome, Rehearsal, Verdict, to_json, to_text
-from jobshelf.rehearse.environment import Versions
 from jobshelf.rehearse.fixtures import FIXTURES, choose_fixture, find_fixture
 from jobshelf.rehearse.rows import row_reader
 

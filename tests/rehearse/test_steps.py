@@ -23,7 +23,7 @@ def test_a_sound_script_passes_every_step() -> None:
     figures = {verdict.step: verdict.figures for verdict in shown.verdicts}
     assert (figures["run"]["rows"], figures["run"]["writes"]) == (40, 6)
     assert (figures["kill"]["points"], figures["kill"]["killed"], figures["kill"]["wrong"]) == (10, 10, 0)
-    assert figures["faults"] == {"faults": 30, "survived": 29, "saved": 1, "wrong": 0}
+    assert figures["faults"] == {"faults": 34, "survived": 33, "saved": 1, "wrong": 0}
     assert 5 < figures["run"]["peak_memory_mib"] < 100
     assert shown.folder is None
 
@@ -63,7 +63,7 @@ WHOLE = {
     ),
     "swallows a 500": (
         "faults",
-        "500 at POST /api/datasets/rehearsal/output/commit/main (5): exit code 0, but",
+        "500 at POST /api/datasets/rehearsal/output/commit/main (3): exit code 0, but",
         [
             (
                 "            if error.code not in (409,",
@@ -141,6 +141,16 @@ SINGLE = {
         "faults",
         "without a command that pushes",
         [('saved in {folder}", push)', 'saved in {folder}", "")')],
+    ),
+    "half an answer is enough": (
+        "faults",
+        "truncated at GET /api/whoami-v2 (1): exit code 1",
+        [
+            (
+                "                return answer.read()",
+                "                return answer.read() if '/whoami' not in path else answer.read1(1 << 30)",
+            )
+        ],
     ),
     "shards do it all": (
         "shards",

@@ -22,14 +22,14 @@ ASKED = [
 ]
 
 
-def request(method: str, path: str) -> Request:
+def request(method: str, path: str, *, answer: int = 0) -> Request:
     return Request(
         method=method,
         path=path,
         host="",
         status=200,
         bytes_in=0,
-        bytes_out=0,
+        bytes_out=answer,
         user=None,
         client="",
         outcome=200,
@@ -51,6 +51,14 @@ def test_every_write_meets_every_trouble() -> None:
     assert planned[-1] == f"refused for good at POST {REPO}/commit/main (2)"
     assert not [text for text in planned if "paths-info" in text or "validate-yaml" in text or "whoami" in text]
     assert len([text for text in planned if "xet-write-token" in text]) == 3
+
+
+def test_answers_to_reads_break_off_at_four_places() -> None:
+    reads = [request("GET", f"/datasets/u/i/resolve/c/{number}", answer=9) for number in range(10)]
+    planned = troubles([*reads, *reads, request("HEAD", "/x", answer=9), *JOURNAL])
+    broken = [trouble for trouble in planned if trouble.at_read]
+    assert [trouble.path.rpartition("/")[2] for trouble in broken] == ["0", "3", "6", "9"]
+    assert {(trouble.kind, trouble.nth) for trouble in broken} == {("truncate", 1)}
 
 
 def test_fewer_troubles_are_spread_and_keep_the_last() -> None:

@@ -33,7 +33,8 @@ class Account:
 
     `role` is the token's: a `read` token sees what the user sees and changes nothing; a `fineGrained` one may do what its
     `scopes` say, and everywhere what `permissions` say (`discussion.write`). `orgs` are the organisations that the user
-    belongs to, `org_roles` their roles in them (`write` where nothing is said).
+    belongs to, `org_roles` their roles in them (`write` where nothing is said). A user who `can_pay` not runs no Job in
+    their own name.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Account:
     org_roles: Mapping[str, OrgRole] = field(default_factory=dict)
     scopes: tuple[Scope, ...] = ()
     permissions: tuple[str, ...] = ()
+    can_pay: bool = True
 
     @property
     def namespaces(self) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ class Fault:
       has no body).
 
     `seconds` is the time that passes before each of them. `seen` counts the requests that matched, `struck` those that
-    were hit.
+    were hit, `done` those that the Hub has done while their client still waits for the answer that will be `lost`.
     """
 
     kind: FaultKind
@@ -42,6 +42,7 @@ class Fault:
     headers: Mapping[str, str]
     seen: int = field(default=0)
     struck: int = field(default=0)
+    done: int = field(default=0)
 
     def strikes(self, method: str, path: str) -> bool:
         """Count a request if it matches; whether it is to fail."""
@@ -139,6 +140,7 @@ async def suffer(fault: Fault, app: ASGIApp, connection: Breakable, scope: Scope
     """Answer one request as the fault wants it (ASGI)."""
     if fault.kind == "lost":
         await app(scope, receive, _swallow)
+        fault.done += 1
     await asyncio.sleep(fault.seconds)
     if fault.kind == "status":
         await _refuse(fault, scope, receive, send)

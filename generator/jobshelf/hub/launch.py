@@ -13,6 +13,7 @@ from jobshelf.hub.core import Core
 from jobshelf.hub.jobs import Job, JobSpec, Volume
 from jobshelf.hub.lookup import Acting, find_bucket, readable_repo, require_bucket_write, require_open
 from jobshelf.hub.mounts import Mount, below
+from jobshelf.hub.refusal import Refusal
 from jobshelf.hub.repos import repo_kind
 
 
@@ -61,9 +62,11 @@ def launch(
     """Record a Job and run it in the background; `origin` is `user`, `scheduled-job:ID` or `webhook:ID`.
 
     `added` are environment variables of this one run, which nobody is shown.
-    Raises Refusal: 403 when the caller may not run Jobs there, 401/403/404 when they may not see or write its volumes.
+    Raises Refusal: 402 when nobody would pay, 403 when the caller may not run Jobs there, 401/403/404 when they may not see or write its volumes.
     """
     account = require_write(acting.caller, namespace=namespace, action="run a Job", right="job.write")
+    if namespace == account.name and not account.can_pay:
+        raise Refusal(402, f"'{namespace}' has no credit left: Jobs need some before they start")
     job = _new(
         namespace, account.name, replace(spec, secret_names=tuple(sorted(secret_table))), labels=labels, origin=origin
     )

@@ -6,6 +6,7 @@ As https://huggingface.co/docs/dataset-viewer describes it, for datasets of Parq
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -123,6 +124,9 @@ def _list(value: object) -> list[Any]:
 
 
 def _split_of(name: str) -> str:
+    sharded = re.match(r"(\w+)-\d{5}-of-\d{5}", name)
+    if sharded:  # the writer of the shards has named the split
+        return sharded[1]
     word = name.partition(".")[0].replace("_", "-").partition("-")[0].lower()
     return _SPLITS.get(word, "train")
 

@@ -9,13 +9,13 @@
 
 from __future__ import annotations
 
-from jobshelf.rehearse.record import Record, is_stale, load_record, make_record, write_record
+from jobshelf.record import Outcome, Record, Verdict, is_stale, load_record, write_record
+from jobshelf.rehearse.record import make_record
 from jobshelf.rehearse.report import summary, title, to_json, to_text, verdict_text
 from jobshelf.rehearse.result import Result
 from jobshelf.rehearse.rows import Table
 from jobshelf.rehearse.run import Rehearsal, rehearse
 from jobshelf.rehearse.steps import STEPS, Step
-from jobshelf.rehearse.verdict import Outcome, Verdict
 
 __all__ = [
     "STEPS",

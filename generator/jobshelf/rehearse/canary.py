@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,8 +26,23 @@ def has_token(data: bytes) -> bool:
     return any(token[:_SHOWN].encode() in data for token in (CANARY, READER))
 
 
-def search(folder: Path) -> Search:
-    """Look into every file below `folder`: its content and its name."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()]
-    leaks = [path for path in files if has_token(path.read_bytes()) or has_token(path.name.encode())]
+def search(folder: Path, *, since: float = 0.0) -> Search:
+    """Look into every file below `folder` that was written `since` then (seconds since 1970): its content and its name."""
+    files = [path for path in sorted(folder.rglob("*")) if _is_file_since(path, since)]
+    leaks = [path for path in files if has_token(_content(path)) or has_token(path.name.encode())]
     return Search(files=len(files), leaks=tuple(path.relative_to(folder.parent).as_posix() for path in leaks))
+
+
+def _is_file_since(path: Path, since: float) -> bool:
+    try:
+        found = path.lstat()
+    except FileNotFoundError:  # others use a shared folder at the same time, here and below
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_mtime >= since
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""

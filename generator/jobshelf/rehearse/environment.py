@@ -1,4 +1,4 @@
-"""What a rehearsed script runs in: one synced uv environment a header, and the variables of a fresh user.
+"""What a rehearsed script runs in: one synced uv environment a header and index, and the variables of a fresh user.
 
 The environments lie in the user's cache, because building one costs up to 30 s; uv's own are keyed by the script's path,
 which differs in every rehearsal.
@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -22,13 +22,23 @@ from pathlib import Path
 import uv
 
 from jobshelf.errors import EnvironmentFault
+from jobshelf.record import Versions
 from jobshelf.script import Header
 
 # Nothing of uv's indexes is here: their variables may hold passwords, and everything is installed before a run.
 _HOST_VARIABLES = (
     *("LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR"),
     *("UV_PYTHON", "UV_PYTHON_DOWNLOADS", "UV_PYTHON_PREFERENCE"),
+    # without these vLLM takes most of the memory of a machine that has no GPU
+    *("VLLM_CPU_KVCACHE_SPACE", "VLLM_CPU_OMP_THREADS_BIND", "VLLM_ENABLE_V1_MULTIPROCESSING"),
 )
+# uv keeps an environment as long as it satisfies the header, whatever index it came from.
+_DECIDE = (
+    *("UV_INDEX", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_INDEX_STRATEGY"),
+    *("UV_FIND_LINKS", "UV_NO_INDEX", "UV_PYTHON", "UV_EXCLUDE_NEWER", "UV_RESOLUTION", "UV_PRERELEASE"),
+)
+# The parts of uv's cache that hold what was downloaded and unpacked before any run.
+_DOWNLOADS = ("archive-", "builds-", "built-", "flat-", "git-", "sdists-", "simple-", "wheels-")
 # Nothing listens on the discard port: what is not on loopback is refused at once instead of reached.
 _NOWHERE = "http://127.0.0.1:9"
 _LOOPBACK = "127.0.0.1,localhost"
@@ -61,25 +71,16 @@ class Environment:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Versions:
-    """The versions of the tool, the interpreter, uv, and the packages that the header resolved to."""
-
-    jobshelf: str
-    python: str
-    uv: str
-    packages: Mapping[str, str]
-
-
 def synced(script: Path, header: Header) -> Environment:
-    """Return the environment that the header asks for, built when there is none yet.
+    """Return the environment that the header asks for from this caller's package index, built when there is none yet.
 
     Raises EnvironmentFault with uv's last line when the header does not resolve.
     """
     folder = cache_folder() / "environments" / _digest(header)
     environment = Environment(folder=folder)
     with locked(folder.with_suffix(".lock")):
-        _uv("sync", "--active", "--script", str(script), VIRTUAL_ENV=str(folder))
+        # the settings of the project in which somebody happens to be are none of the script's
+        _uv("sync", "--active", "--script", str(script.absolute()), cwd=script.parent, VIRTUAL_ENV=str(folder))
     return environment
 
 
@@ -99,9 +100,17 @@ def user_variables(environment: Environment, home: Path, temporary: Path) -> dic
         "HF_HUB_DISABLE_UPDATE_CHECK": "1",
         "HF_HUB_DISABLE_EXPERIMENTAL_WARNING": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "VLLM_NO_USAGE_STATS": "1",
         "NO_COLOR": "1",
         "COLUMNS": "120",
     }
+
+
+def shared_folders(environment: Environment) -> list[Path]:
+    """Return what runs share and may write to: the environment, and uv's cache without its hundred thousands of wheels."""
+    cache = Path(_uv_folders()["UV_CACHE_DIR"])
+    buckets = [path for path in cache.iterdir() if path.is_dir()] if cache.is_dir() else []
+    return [environment.folder, *sorted(path for path in buckets if not path.name.startswith(_DOWNLOADS))]
 
 
 def cache_folder() -> Path:
@@ -117,14 +126,15 @@ def uv_command() -> str:
 
 def _digest(header: Header) -> str:
     """Return the name of a header's environment: everything that decides what is installed."""
-    decides = [header.requires_python, header.dependencies, header.tool("uv")]
+    variables = {name: os.environ[name] for name in _DECIDE if name in os.environ}
+    decides = [header.requires_python, header.dependencies, header.tool("uv"), variables]
     return hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()[:24]
 
 
-def _uv(*words: str, **variables: str) -> str:
+def _uv(*words: str, cwd: Path | None = None, **variables: str) -> str:
     inherited = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
     done = subprocess.run(
-        [uv_command(), *words], env=inherited | variables, capture_output=True, text=True, check=False
+        [uv_command(), *words], env=inherited | variables, cwd=cwd, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
         said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1].strip()

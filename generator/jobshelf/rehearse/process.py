@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 import threading
@@ -49,6 +50,7 @@ class Process:
             self._popen = subprocess.Popen(
                 argv, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
             )
+        _forbid_core_dumps(self._popen.pid)
         self._watcher = _Watcher(self._popen.pid) if watched else None
 
     @property
@@ -85,6 +87,12 @@ class Process:
         self._popen.wait()
         if self._watcher:
             self._watcher.stop()
+
+
+def _forbid_core_dumps(pid: int) -> None:
+    """Let no crash write the process' memory, and the token in it, to wherever this machine keeps such files."""
+    with contextlib.suppress(ProcessLookupError, AttributeError):  # it is over already; or this is no Linux
+        resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
 
 
 class _Watcher:

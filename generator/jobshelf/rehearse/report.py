@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jobshelf.record import Outcome, Verdict
 from jobshelf.rehearse.run import Rehearsal
 from jobshelf.rehearse.steps import STEPS
-from jobshelf.rehearse.verdict import Outcome, Verdict
 
 JSON_VERSION = 1
 _WIDTH = max(len(step.name) for step in STEPS)
@@ -59,17 +59,6 @@ def to_json(shown: Sequence[Rehearsal]) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
-def verdict_json(verdict: Verdict) -> Mapping[str, Any]:
-    """Return a verdict as it stands in reports and records."""
-    return {
-        "name": verdict.step,
-        "verdict": verdict.outcome.value,
-        "reason": verdict.reason,
-        "seconds": round(verdict.seconds, 1),
-        "figures": dict(verdict.figures),
-    }
-
-
 def _rehearsal_json(shown: Rehearsal) -> Mapping[str, Any]:
     return {
         "name": shown.name,
@@ -78,5 +67,5 @@ def _rehearsal_json(shown: Rehearsal) -> Mapping[str, Any]:
         "arguments": None if shown.arguments is None else list(shown.arguments),
         "seconds": round(shown.seconds, 1),
         "folder": str(shown.folder) if shown.folder else None,
-        "steps": [verdict_json(verdict) for verdict in shown.verdicts],
+        "steps": [verdict.to_json() for verdict in shown.verdicts],
     }

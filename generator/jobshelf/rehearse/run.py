@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobshelf.errors import UsageError
-from jobshelf.rehearse.environment import Versions, synced
+from jobshelf.record import Outcome, Verdict, Versions
+from jobshelf.rehearse.environment import synced
 from jobshelf.rehearse.rows import row_reader
 from jobshelf.rehearse.stage import Check, Stage
 from jobshelf.rehearse.steps import STEPS, Step
 from jobshelf.rehearse.subject import find_subject
-from jobshelf.rehearse.verdict import Failed, NotApplicable, Outcome, Verdict
+from jobshelf.rehearse.verdict import Failed, NotApplicable
 from jobshelf.rehearse.world import Worlds
 
 

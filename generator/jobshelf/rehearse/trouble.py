@@ -13,6 +13,8 @@ from jobshelf.hub import Hub, Request
 # Long enough to notice that a request has come, short enough not to hold up the end of the scenario.
 HOLD_SECONDS = 1.0
 LASTING = 1_000_000
+# A script reads the same few ways again and again.
+_READS = 4
 # preparing a write is part of it; a question that happens to be a POST is not
 _QUESTIONS = re.compile(r"/paths-info|^/api/validate-yaml")
 _PREPARING = re.compile(r"/xet-write-token")
@@ -35,15 +37,16 @@ class KillPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
-    """What happens to one write request: the `nth` (from 1) with this method and path."""
+    """What happens to one request: the `nth` (from 1) with this method and path; `at_read` says that it changes nothing."""
 
     name: str
     method: str
     path: str
     nth: int
     times: int
-    kind: Literal["status", "reset", "lost"] = "status"
+    kind: Literal["status", "reset", "lost", "truncate"] = "status"
     status: int = 0
+    at_read: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -82,8 +85,15 @@ def spread(items: Sequence[_Item], count: int) -> list[_Item]:
 
 def troubles(requests: Sequence[Request], count: int | None = None) -> list[Trouble]:
     """Return `count` of all troubles at even distances, all of them for None."""
-    every = list(_every_trouble(requests))
+    every = [*spread(list(_broken_reads(requests)), _READS), *_every_trouble(requests)]
     return every if count is None else spread(every, count)
+
+
+def _broken_reads(requests: Sequence[Request]) -> Iterator[Trouble]:
+    """Yield an answer that breaks off in the middle at each thing that is read, the first time."""
+    read = {request.path: request for request in requests if request.method == "GET" and request.bytes_out}
+    for path in read:
+        yield Trouble(name="truncated", method="GET", path=path, nth=1, times=1, kind="truncate", at_read=True)
 
 
 def _every_trouble(requests: Sequence[Request]) -> Iterator[Trouble]:

@@ -1,32 +1,8 @@
-"""What a step found."""
+"""How a check says that a script lacks a property, or that the property means nothing for it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import Enum
-
-
-class Outcome(Enum):
-    """How a step ended; the values stand in records."""
-
-    PASSED = "passed"
-    FAILED = "failed"
-    NOT_APPLICABLE = "not applicable"
-
-
-Figures = Mapping[str, int | float | str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """The outcome of one step. `reason` says why it failed or does not apply; `figures` are counts and sizes."""
-
-    step: str
-    outcome: Outcome
-    reason: str = ""
-    seconds: float
-    figures: Figures = field(default_factory=dict)
+from jobshelf.record import Figures
 
 
 class Failed(Exception):

@@ -14,7 +14,7 @@ from threading import Event, Lock
 
 from jobshelf.hub import Account, Hub, Request, serve
 from jobshelf.rehearse.canary import CANARY, READER, Search, search
-from jobshelf.rehearse.environment import Environment, user_variables
+from jobshelf.rehearse.environment import Environment, shared_folders, user_variables
 from jobshelf.rehearse.fixtures import without_columns
 from jobshelf.rehearse.process import Ended, Process
 from jobshelf.rehearse.repo_files import HubFiles, RepoFiles, RepoName
@@ -124,6 +124,7 @@ class Worlds:
         self._open: set[World] = set()
         self._stopped = Event()
         self._noting = Lock()
+        self._began = time.time()
         self.sources = self._sow()
 
     @contextmanager
@@ -152,6 +153,10 @@ class Worlds:
             self._note(name, world.search())
             # a Hub takes a moment to end, which nobody needs to wait for
             self._endings.append(self._closers.submit(ending.close))
+
+    def search_shared(self) -> None:
+        """Look for the token in what runs have written outside of their worlds."""
+        self._note("shared", [search(folder, since=self._began) for folder in shared_folders(self._environment)])
 
     def _note(self, name: str, found: Iterable[Search]) -> None:
         with self._noting:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jobshelf.script import Script
 from jobshelf.shelf import Shelf, find_shelf
@@ -18,9 +19,12 @@ from jobshelf.vet.finding import Finding, Report, Undecided, finding_of, printab
 from jobshelf.vet.ruff import diagnose
 from jobshelf.vet.rule import Hit, Inconclusive, Rule, Severity, Tier
 from jobshelf.vet.rules import all_rules
-from jobshelf.vet.subject import Diagnostic, Subject
+from jobshelf.vet.subject import Subject, probe_script
 from jobshelf.vet.suppression import Suppression, read_suppressions
 from jobshelf.vet.targets import MAX_BYTES, Target, load
+
+if TYPE_CHECKING:
+    from jobshelf.interface import Probe
 
 SUPPRESSION = "UVS604"
 SELF_CONTAINED = "UVS504"
@@ -40,10 +44,19 @@ def vet_targets(targets: Sequence[Target], config: Config) -> Report:
     return _report(_map(partial(_vet_batch, config=config), batches), targets, config)
 
 
-def vet_scripts(scripts: Sequence[Script], config: Config) -> Report:
-    """Vet scripts that are parsed already, in this process."""
+def vet_scripts(
+    scripts: Sequence[Script],
+    config: Config,
+    *,
+    shelf: Shelf | None = None,
+    probe_with: Callable[[Script], Probe] = probe_script,
+) -> Report:
+    """Vet scripts that are parsed already, in this process, as scripts of `shelf` (default: the one around the working folder).
+
+    `probe_with` runs a script with its imports stubbed; a caller that wants to see the runs itself gives its own.
+    """
     targets = [Target(path=script.path) for script in scripts]
-    return _report([_vet_parsed(scripts, config)], targets, config)
+    return _report([_vet_parsed(scripts, config, shelf or _shelf(), probe_with)], targets, config)
 
 
 def _report(results: Iterable[Results], targets: Sequence[Target], config: Config) -> Report:
@@ -90,7 +103,7 @@ def _map(work: Callable[[Sequence[Target]], Results], batches: list[Sequence[Tar
 
 def _vet_batch(targets: Sequence[Target], *, config: Config) -> Results:
     with _no_collector():
-        return _vet_parsed([load(target) for target in targets], config)
+        return _vet_parsed([load(target) for target in targets], config, _shelf(), probe_script)
 
 
 @contextmanager
@@ -105,7 +118,9 @@ def _no_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _vet_parsed(scripts: Sequence[Script], config: Config) -> Results:
+def _vet_parsed(
+    scripts: Sequence[Script], config: Config, shelf: Shelf, probe_with: Callable[[Script], Probe]
+) -> Results:
     rules = all_rules()
     chosen = [config.chosen(rules.values(), script.path) for script in scripts]
     wanted = {code for group in chosen for made in group for code in _ruff_codes(made, rules)}
@@ -114,7 +129,15 @@ def _vet_parsed(scripts: Sequence[Script], config: Config) -> Results:
     findings: list[Finding] = []
     undecided: list[Undecided] = []
     for script, group in zip(scripts, chosen, strict=True):
-        some, others = _vet_one(script, group, config, ruff.get(script.path, ()))
+        subject = Subject(
+            script=script,
+            shelf=shelf,
+            candidate=config.profile is Profile.NEW or is_candidate(script, shelf),
+            ruff=ruff.get(script.path, ()),
+            suppressions=read_suppressions(script),
+            probe_with=probe_with,
+        )
+        some, others = _vet_one(subject, group, config)
         findings += some
         undecided += others
     return findings, undecided
@@ -124,17 +147,9 @@ def _ruff_codes(made: Rule, rules: dict[str, Rule]) -> set[str]:
     return set(made.ruff).union(*(_ruff_codes(rules[code], rules) for code in made.requires))
 
 
-def _vet_one(script: Script, chosen: list[Rule], config: Config, ruff: tuple[Diagnostic, ...]) -> Results:
-    if len(script.data) > MAX_BYTES:
-        return _vet_oversized(script, chosen)
-    shelf = _shelf()
-    subject = Subject(
-        script=script,
-        shelf=shelf,
-        candidate=config.profile is Profile.NEW or is_candidate(script, shelf),
-        ruff=ruff,
-        suppressions=read_suppressions(script),
-    )
+def _vet_one(subject: Subject, chosen: list[Rule], config: Config) -> Results:
+    if len(subject.script.data) > MAX_BYTES:
+        return _vet_oversized(subject.script, chosen)
     return _judge(subject, chosen, config.tiers())
 
 

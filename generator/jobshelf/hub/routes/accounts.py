@@ -21,8 +21,10 @@ def whoami(call: Call) -> Response:
             "name": account.name,
             "fullname": account.name,
             "isPro": False,
+            "canPay": account.can_pay,
             "orgs": [
-                {"type": "org", "id": org, "name": org, "roleInOrg": account.role_in(org)} for org in account.orgs
+                {"type": "org", "id": org, "name": org, "roleInOrg": account.role_in(org), "canPay": True}
+                for org in account.orgs
             ],
             "auth": {"type": "access_token", "accessToken": _described_token(account)},
         }

@@ -18,7 +18,7 @@ from jobshelf.hub import clock
 from jobshelf.hub.account import require_account, require_write
 from jobshelf.hub.call import Call, parse, route
 from jobshelf.hub.core import Core
-from jobshelf.hub.flavors import FLAVORS
+from jobshelf.hub.flavors import FLAVORS, HARDWARE
 from jobshelf.hub.jobs import Job, matching
 from jobshelf.hub.launch import launch
 from jobshelf.hub.metrics import Meter
@@ -33,7 +33,7 @@ _KEEP_ALIVE_SECONDS = 30
 
 def hardware(_: Call) -> Response:
     """The flavors and their prices."""
-    return JSONResponse([flavor.as_json() for flavor in FLAVORS.values()])
+    return JSONResponse(HARDWARE)
 
 
 def create(call: Call) -> Response:

@@ -23,7 +23,8 @@ def splits(call: Call) -> Response:
     """The splits of a dataset."""
     repo, files = _files(call)
     found = [{"dataset": repo.full_name, "config": config, "split": split} for config, split in _splits(files)]
-    return JSONResponse({"splits": found, **_DONE})
+    commit = call.core.repos.resolve(repo, DEFAULT_BRANCH)
+    return JSONResponse({"splits": found, **_DONE}, headers={"X-Revision": commit.oid})
 
 
 def rows(call: Call) -> Response:

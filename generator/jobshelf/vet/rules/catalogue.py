@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,7 @@ _TABLE: dict[str, tuple[str, _Test]] = {
     "status": _one_of("stable", "preview", "deprecated", "disabled"),
     "rehearse": ("a list of arguments", _is_texts),
 }
+_OPTIONAL: dict[str, tuple[str, _Test]] = {"replaced_by": ("the id of another script", _is_text)}
 _JOBS: dict[str, tuple[str, _Test]] = {
     **{key: ("a string", lambda value: isinstance(value, str)) for key in _JOBS_TEXTS},
     "timeout": (
@@ -130,10 +131,10 @@ def catalogue_table(subject: Subject) -> Iterator[Hit]:
     header = subject.script.header
     if header is None:
         return
-    yield from _table_hits(subject, header, "hf-jobs", _JOBS, complete=False)
+    yield from _table_hits(subject, header, "hf-jobs", _JOBS, required=())
     if not subject.candidate:
         return
-    yield from _table_hits(subject, header, "jobshelf", _TABLE, complete=True)
+    yield from _table_hits(subject, header, "jobshelf", _TABLE | _OPTIONAL, required=_TABLE)
     yield from _contradictions(subject, header)
     size = _table_lines(header)
     if size > _MOST_TABLE_LINES:
@@ -143,7 +144,7 @@ def catalogue_table(subject: Subject) -> Iterator[Hit]:
 
 
 def _table_hits(
-    subject: Subject, header: Header, name: str, kinds: Mapping[str, tuple[str, _Test]], *, complete: bool
+    subject: Subject, header: Header, name: str, kinds: Mapping[str, tuple[str, _Test]], *, required: Iterable[str]
 ) -> Iterator[Hit]:
     table = header.tool(name)
     for key, value in table.items():
@@ -153,7 +154,7 @@ def _table_hits(
             yield _table_hit(subject, header, name, key, f"unknown key '{key}'", expected)
         elif not kinds[key][1](value):
             yield _table_hit(subject, header, name, key, f"{key} = {value!r}", kinds[key][0])
-    for key in kinds if complete else ():
+    for key in required:
         if key not in table:
             yield _table_hit(subject, header, name, "", f"no '{key}'", kinds[key][0])
 

@@ -1,0 +1,76 @@
+"""From what a person asks for to a Job that is checked and can be started."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from jobshelf.errors import UsageError
+from jobshelf.jobs.order import Order, order_image, order_script
+from jobshelf.jobs.preflight import Checked, check_order
+from jobshelf.jobs.roles import Roles, find_roles
+from jobshelf.jobs.target import Target, read_target
+from jobshelf.launch import Launch
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+_REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A Job that can be started: `target` is None for an image, `checked` while nobody is logged in."""
+
+    target: Target | None
+    order: Order
+    roles: Roles
+    checked: Checked | None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know before it starts."""
+        return self.checked.warnings if self.checked else ("nobody is logged in: nothing was checked on the Hub",)
+
+
+def prepare(
+    target: Target | None,
+    arguments: Sequence[str],
+    asked: Launch,
+    client: HfApi | None,
+    *,
+    max_cost: float | None = None,
+) -> Prepared:
+    """Return the Job that starts `target` (or, with None, the image that was `asked` for), checked as far as can be.
+
+    Raises what `read_target`, `order_script`, `order_image` and `check_order` raise.
+    """
+    if target is None:
+        if asked.image is None:
+            raise UsageError("nothing to start is named", fix="name a script, or give --image IMG -- COMMAND")
+        order, roles = order_image(asked.image, arguments, asked), Roles()
+    else:
+        target = read_target(target, client)
+        order, roles = order_script(target, arguments, asked), find_roles(target.script, arguments)
+    checked = None if client is None else check_order(order, roles, client, max_cost=max_cost)
+    return Prepared(target=target, order=order, roles=roles, checked=checked)
+
+
+def for_shards(prepared: Prepared) -> tuple[Prepared, str]:
+    """Return the Job without attempts of its own (the run in shards counts them) and the dataset that it writes to.
+
+    Raises UsageError for a script that cannot be cut into shards, and when it cannot be told where it writes.
+    """
+    target, order, outputs = prepared.target, prepared.order, prepared.roles.outputs
+    header = target.script.header if target is not None and target.script is not None else None
+    if header is None or not header.tool("jobshelf").get("shardable"):
+        message = f"{order.name} does not say that it can be cut into shards"
+        raise UsageError(message, fix="leave --shards out, or choose a script with 'shardable = true' in its header")
+    if "--shard" in order.command:
+        raise UsageError("--shards gives every Job its own --shard", fix="leave --shard out of the script's arguments")
+    if len(outputs) != 1 or not _REPO.fullmatch(outputs[0]):
+        found = f"{outputs[0]!r} is none" if outputs else "none is named"
+        raise UsageError(f"shards write to one Hub dataset, and {found}", fix="name user/dataset as the output")
+    return replace(prepared, order=replace(order, attempts=None)), outputs[0]

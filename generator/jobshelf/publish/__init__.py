@@ -1,0 +1,38 @@
+"""Publish a shelf to the Hub, hold what is there against its index, and take a publish back.
+
+::
+
+    done = publish(find_shelf(), open_client())
+    assert not verify(open_client(), done.repo).findings
+"""
+
+from __future__ import annotations
+
+from jobshelf.publish.changes import Change, changes_of, to_text
+from jobshelf.publish.lineage import merge
+from jobshelf.publish.mirror import Options, Outcome, Plan, index_for, plan, preview, publish
+from jobshelf.publish.reversal import Reversal, rollback
+from jobshelf.publish.space import PageOutcome, page_files, publish_page
+from jobshelf.publish.verification import Finding, Verification, verify
+
+__all__ = [
+    "Change",
+    "Finding",
+    "Options",
+    "Outcome",
+    "PageOutcome",
+    "Plan",
+    "Reversal",
+    "Verification",
+    "changes_of",
+    "index_for",
+    "merge",
+    "page_files",
+    "plan",
+    "preview",
+    "publish",
+    "publish_page",
+    "rollback",
+    "to_text",
+    "verify",
+]

@@ -1,0 +1,5 @@
+"""`python -m index`."""
+
+from index.server import main
+
+raise SystemExit(main())
