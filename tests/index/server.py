@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -58,8 +59,14 @@ def cpu_index(torch_url: str | None = None) -> Iterator[Mapping[str, str]]:
 
 def pip_find_links() -> str:
     """Return the folders that pip is configured to find wheels in, "" where there is no pip or no such setting."""
-    argv = [shutil.which("python3") or sys.executable, "-m", "pip", "config", "get", "global.find-links"]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=_SECONDS, check=False).stdout.strip()
+    # The interpreter that environments are made from: one that uv made has no pip of its own.
+    python = Path(sys.base_prefix, "bin", "python3")
+    if not python.exists():
+        return ""
+    argv = [python, "-m", "pip", "config", "list"]
+    told = subprocess.run(argv, capture_output=True, text=True, timeout=_SECONDS, check=False).stdout
+    found = re.search(r"^global\.find-links='(.*)'$", told, re.MULTILINE)
+    return found[1].replace("\\n", " ").strip() if found else ""
 
 
 def find_torch(find_links: str, page: str = TORCH_PAGE) -> str:
