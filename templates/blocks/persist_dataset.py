@@ -72,8 +72,10 @@ class DatasetTotals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetResult:
-    """Where the rows are. `totals` is None while other shards are still at work; `derived` are the rows of each file
-    that was made from the parts."""
+    """Where the rows are. `totals` is None while other shards are still at work.
+
+    `derived` is the number of rows of each file that was made from the parts.
+    """
 
     where: str
     totals: DatasetTotals | None

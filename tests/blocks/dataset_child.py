@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
@@ -32,6 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--die-after", type=int, default=-1)
     parser.add_argument("--hang-after", type=int, default=-1)
     parser.add_argument("--width", type=int, default=0)
+    parser.add_argument("--derive", action="store_true")
     return parser
 
 
@@ -44,6 +46,16 @@ def square(number: int, power: int, width: int) -> dict[str, Any]:
 
 def make_card(existing: str | None, totals: Any) -> str:
     return f"{totals.rows} rows in {totals.parts} parts, {totals.failed} failed\n"
+
+
+def odd(tables: Iterator[Any]) -> dict[str, bytes]:
+    """Make a file of the odd squares, and say which rows were seen."""
+    pa, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
+    seen = [number for table in tables for number in table.column("square").to_pylist()]
+    sink = pa.BufferOutputStream()
+    parquet.write_table(pa.table({"odd": [number for number in seen if number and number % 2]}), sink)
+    print("derived from", len(seen), flush=True)
+    return {"data/odd-000000.parquet": sink.getvalue().to_pybytes()}
 
 
 def work(args: argparse.Namespace) -> int:
@@ -78,8 +90,8 @@ def work(args: argparse.Namespace) -> int:
             if done == args.hang_after:
                 print("hanging", flush=True)
                 time.sleep(60)
-        result = run.finish(total, make_card)
-    print("result", result.where, result.totals and result.totals.rows, flush=True)
+        result = run.finish(total, make_card, derive=odd if args.derive else None)
+    print("result", result.where, result.totals and result.totals.rows, *result.derived.values(), flush=True)
     return 0
 
 

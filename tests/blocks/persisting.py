@@ -49,6 +49,14 @@ def dataset_over_another(folder: Path) -> None:
     _squares(folder, "--power", "3", "--overwrite")
 
 
+def dataset_and_derived(folder: Path) -> None:
+    _squares(folder, "--derive")
+
+
+def derived_over_another(folder: Path) -> None:
+    _squares(folder, "--power", "3", "--overwrite")
+
+
 def bucket(folder: Path) -> None:
     sources = folder.with_name(f"{folder.name}-sources")
     sources.mkdir(exist_ok=True)
@@ -88,6 +96,7 @@ def checkpoint_before(folder: Path) -> None:
 PREPARE = {
     "file_over_another": file_of_another,
     "dataset_over_another": dataset,
+    "derived_over_another": dataset_and_derived,
     "bucket": mounted,
     "model_to_a_volume": mounted,
     "model_from_the_hub": checkpoint_before,

@@ -106,3 +106,15 @@ def test_table_reads_back() -> None:
     text = "\n".join(line.strip() for line in flavors.FLAVORS_TABLE.splitlines())
     assert flavors.read_flavor_table(text) == flavors.FLAVORS
     assert json.dumps([item["name"] for item in HARDWARE]) == json.dumps(list(flavors.FLAVORS))
+
+
+def test_the_short_list_of_the_preflight_is_a_part_of_this_one() -> None:
+    """The preflight of every script carries a few flavors, in the order of their price."""
+    listed = blocks.load("preflight").PREFLIGHT_FLAVORS
+    known = flavors.read_flavor_table(flavors.FLAVORS_TABLE)
+    for name, ram, vram, disk in listed:
+        machine = known[name]
+        assert (ram, disk) <= (machine.ram_gb, machine.disk_gb), name
+        assert vram == machine.gpus * machine.vram_gb, name
+    prices = [known[name].usd_per_hour for name, *_ in listed]
+    assert prices == sorted(prices)

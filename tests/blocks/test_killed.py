@@ -19,6 +19,8 @@ LEAST = {
     "dataset": 30,
     "dataset_in_shards": 40,
     "dataset_over_another": 40,
+    "dataset_and_derived": 40,
+    "derived_over_another": 40,
     "bucket": 12,
     "model_to_a_volume": 10,
     "model_from_the_hub": 3,

@@ -490,6 +490,69 @@ def test_memory_does_not_grow_with_the_rows(hub_environment: dict[str, str], tmp
     assert peak(240) < peak(60) * 1.25
 
 
+DERIVED = {"data/odd-000000.parquet", "stats/derived.json"}
+
+
+def odd_squares(folder: Path) -> list[int]:
+    return pq.read_table(folder / "data/odd-000000.parquet").column("odd").to_pylist()
+
+
+def test_what_is_derived_comes_with_the_card_and_only_once(child: Child, client: HfApi, tmp_path: Path) -> None:
+    first = ended(child(REPO, "--derive"))
+    assert "derived from 10" in first
+    assert "result alice/squares 10 5" in first
+    assert files(client) == WHOLE | DERIVED
+    assert commits(client)[-2:] == ["square.py: done (shard 1/1)", "Card"]
+    made = Path(
+        client.hf_hub_download(REPO, "data/odd-000000.parquet", repo_type="dataset", local_dir=tmp_path / "got")
+    )
+    assert odd_squares(made.parents[1]) == [1, 9, 25, 49, 81]
+    head = client.dataset_info(REPO).sha
+    again = ended(child(REPO, "--derive"))
+    assert "derived from" not in again
+    assert "result alice/squares 10 5" in again
+    assert client.dataset_info(REPO).sha == head
+
+
+def test_shards_derive_once_from_all_parts(child: Child, tmp_path: Path) -> None:
+    said = [ended(child("./out", "--derive", "--shard", f"{index}/3")) for index in (1, 2, 3)]
+    assert ["derived from 10" in one for one in said] == [False, False, True]
+    assert odd_squares(tmp_path / "out") == [1, 9, 25, 49, 81]
+
+
+@pytest.mark.parametrize("harm", ["missing", "cut", "forgotten", "damaged", "part"])
+def test_what_is_derived_is_made_again_where_it_does_not_fit(
+    inside: Callable[..., int], tmp_path: Path, harm: str
+) -> None:
+    assert inside("./out", "--derive") == 0
+    whole, made = tmp_path / "out", tmp_path / "out/data/odd-000000.parquet"
+    before = {path: path.read_bytes() for path in whole.rglob("*") if path.is_file()}
+    if harm == "missing":
+        made.unlink()
+    elif harm == "cut":
+        made.write_bytes(b"x")
+    elif harm == "forgotten":
+        (whole / "stats/derived.json").unlink()
+    elif harm == "damaged":
+        (whole / "stats/derived.json").write_text('{"parts": {}, "files": []}')
+    else:
+        noted = json.loads((whole / "stats/derived.json").read_text())
+        (whole / "stats/derived.json").write_text(json.dumps({**noted, "parts": ["0" * 64]}))
+    assert inside("./out", "--derive") == 0
+    assert {path: path.read_bytes() for path in whole.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("output", ["./out", REPO])
+def test_overwriting_removes_what_was_derived(
+    inside: Callable[..., int], client: HfApi, tmp_path: Path, output: str
+) -> None:
+    assert inside(output, "--derive") == 0
+    assert inside(output, "--power", "3", "--overwrite") == 0
+    folder = tmp_path / "out" if output == "./out" else Path(client.snapshot_download(REPO, repo_type="dataset"))
+    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert there - {".gitattributes"} == WHOLE
+
+
 @pytest.mark.parametrize(("given", "seconds"), [("0", 0.0), ("300", 300.0), ("0.5", 0.5)])
 def test_commit_every(given: str, seconds: float) -> None:
     assert dataset.parse_commit_every(given) == seconds
