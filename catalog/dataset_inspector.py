@@ -71,6 +71,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
+    import httpx2
     import polars as pl
 
 REPORT_VERSION = 1
@@ -578,6 +579,7 @@ def _terminate(signal_number: int, frame: FrameType | None) -> None:
 RETRY_ATTEMPTS = 5
 RETRY_FIRST_PAUSE_S = 0.5
 RETRY_LONGEST_PAUSE_S = 300.0
+RETRY_SILENCE_S = 120.0
 RETRY_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 
 _Answer = TypeVar("_Answer")
@@ -589,6 +591,7 @@ def retry(call: Callable[[], _Answer], *, what: str) -> _Answer:
     while True:
         attempt += 1
         try:
+            _end_silence()
             return call()
         except Exception as error:
             reason = transient(error)
@@ -624,6 +627,25 @@ def retry_pause(error: BaseException, attempt: int) -> float:
         if told.isdecimal():
             return min(float(told), RETRY_LONGEST_PAUSE_S)
     return RETRY_FIRST_PAUSE_S * 2 ** (attempt - 1)
+
+
+def _end_silence() -> None:
+    """Bound how long the Hub's client waits for a word: most of its calls would wait until the Job's own timeout."""
+    if "huggingface_hub" in sys.modules:
+        from huggingface_hub.utils import get_session
+
+        hooks = get_session().event_hooks["request"]
+        if _with_a_timeout not in hooks:
+            hooks.append(_with_a_timeout)
+
+
+def _with_a_timeout(request: httpx2.Request) -> None:
+    asked = request.extensions.get("timeout") or {}
+    if asked.get("read") is None:
+        told = os.environ.get("HF_HUB_DOWNLOAD_TIMEOUT", "")
+        seconds = float(told) if told.isdecimal() and int(told) else RETRY_SILENCE_S
+        waits = dict.fromkeys(("connect", "read", "write", "pool"), seconds)
+        request.extensions = {**request.extensions, "timeout": waits}
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

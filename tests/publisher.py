@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 import sys
 import time
@@ -268,15 +269,16 @@ def wrong_answer(struck: Struck) -> str:
         return "" if struck.place == "after" and not ours else f"exit code 0, but it is as {struck.place}: {ours}"
     if struck.code not in {5, 6}:
         return f"exit code {struck.code}: {struck.said}"
+    if struck.code == 6 and struck.place != "after":
+        return f"exit code 6, but it is as {struck.place}"
     method = struck.request.split()[1]
-    whole = (
-        len(ours) == 1
-        and f" {method} /" in ours[0]
-        and ours[0].endswith(("the same command", "the same command again"))
-    )
+    whole = len(ours) == 1 and f" {method} /" in ours[0] and re.search(_WHAT_TO_TYPE, ours[0])
     if not whole or "Traceback" in struck.said:
         return f"exit code {struck.code}, and said {struck.said!r}"
     return ""
+
+
+_WHAT_TO_TYPE = r"the same command( again|: it makes the tag)?$|Fix: jobshelf verify \S+$"
 
 
 def _short(path: str) -> str:

@@ -18,7 +18,7 @@ FLOORS = (
     ("cli",),
     ("demo", "testing"),
     ("rehearse", "publish", "jobs", "host", "scaffold"),
-    ("emit",),
+    ("emit", "page"),
     ("index", "hardware"),
     ("vet", "record"),
     ("interface", "client", "blocks", "hub", "render", "sample_data"),

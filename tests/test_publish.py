@@ -283,7 +283,7 @@ def test_a_full_disk_on_the_hub_leaves_the_head_as_it_was(make_shelf, tmp_path):
 
 def test_what_is_read_back_must_be_what_was_sent(make_shelf, hub, client):
     hub.fail(method="GET", path=r"/resolve/[0-9a-f]{40}/a\.py", status=500)
-    with pytest.raises(EnvironmentFault, match="answered 500"):
+    with pytest.raises(NotPersisted, match=r"took \w{12}, but then .* answered 500 .*jobshelf verify"):
         publish(make_shelf({"a": "1"}), client)
 
 

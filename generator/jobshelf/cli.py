@@ -157,6 +157,9 @@ def _add_browsing(verbs: argparse._SubParsersAction[_Parser]) -> None:
     show.add_argument("name", metavar="NAME", help="a script of the shelf")
     search = _verb(verbs, "search", _search, "list the scripts that hold every word")
     search.add_argument("words", metavar="WORD", nargs="+", help="part of a name, tag or description")
+    page = _verb(verbs, "page", _page, "make the page to browse the shelf with, one HTML file")
+    page.add_argument("--output", metavar="FILE", type=Path, default=Path("shelf.html"), help="where (shelf.html)")
+    page.add_argument("--open", choices=("yes", "no"), help="in the browser (yes on a terminal)")
 
 
 def _add_making(verbs: argparse._SubParsersAction[_Parser]) -> None:
@@ -391,6 +394,22 @@ def _print_entries(entries: Iterable[Entry]) -> None:
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
     for row in rows:
         print("  ".join([*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[4]]))
+
+
+def _page(arguments: argparse.Namespace) -> int:
+    from jobshelf.index import load_index
+    from jobshelf.page import page, read_sources, write_page
+    from jobshelf.shelf import find_shelf
+
+    shelf = find_shelf()
+    index = load_index(shelf)
+    write_page(page(index, read_sources(index, shelf.catalog)), arguments.output)
+    print(f"wrote {arguments.output}: {len(index.entries)} scripts")
+    if arguments.open == "yes" or (arguments.open is None and sys.stdout.isatty()):
+        import webbrowser
+
+        webbrowser.open(arguments.output.resolve().as_uri())
+    return 0
 
 
 def _show(arguments: argparse.Namespace) -> int:

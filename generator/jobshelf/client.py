@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from jobshelf.errors import EnvironmentFault, InputError, JobshelfError, NoCredit, TokenError
+from jobshelf.errors import EnvironmentFault, InputError, JobshelfError, NoCredit, NotPersisted, TokenError
 from jobshelf.forms import ENDPOINT
 
 if TYPE_CHECKING:
@@ -123,6 +123,16 @@ def explained(client: HfApi) -> Iterator[None]:
         what = f"gave no whole answer to {_asked(error)}" if connected and _asked(error) else "cannot be reached"
         message = f"the Hub at {client.endpoint} {what} ({type(error).__name__})"
         raise EnvironmentFault(message, fix="check the network and HF_ENDPOINT, then run the same command") from error
+
+
+@contextmanager
+def proven(client: HfApi, done: str, *, fix: str) -> Iterator[None]:
+    """Turn a Hub that fails after a write into NotPersisted: the Hub said `done`, but nobody has seen it there."""
+    try:
+        with explained(client):
+            yield
+    except EnvironmentFault as error:
+        raise NotPersisted(f"{done}, but then {error.message}", fix=fix) from error
 
 
 def _explain(error: HfHubHTTPError, hub: str) -> JobshelfError:

@@ -5,18 +5,27 @@ Answer-Consistency and Self-Consistency as in CoT-Self-Instruct (https://arxiv.o
 Rejecting Instruction Preferences (https://arxiv.org/abs/2501.18578).
 
 Promises: braces are matched, so that fractions stay whole; 1/2, 0.5 and \\frac{1}{2} are one answer; a solution without
-an answer is a vote for none; a tie has no majority; the same input gives the same result.
+an answer is a vote for none; a tie has no majority; in the main thread no comparison takes longer than some seconds.
 """
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache, lru_cache
+from typing import Any
 
 ANSWERS_BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
 ANSWERS_WORDS = re.compile(r"(?i)(?:final\s+)?answer\s*(?:is|:|=)+\s*")
 ANSWERS_LONGEST = 1000  # characters of a final answer; what is longer is none
+ANSWERS_SECONDS = 3  # of each step of a comparison: models do write 9^{9^{9^9}}, which nobody can compute
+_ANSWER_NUMBER = re.compile(
+    r"(-?\d{1,40}(?:\.\d{1,40})?)|(-?)\\frac\{(-?\d{1,40})\}\{(\d{1,40})\}|(-?\d{1,40})/(\d{1,40})"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,15 +75,20 @@ def tidy_answer(text: str) -> str:
 
 def same_answer(one: str, other: str) -> bool:
     """Whether two answers are the same: as text, else as mathematics."""
-    if _plain(one) == _plain(other):
+    plain = _plain(one), _plain(other)
+    if plain[0] == plain[1]:
         return True
-    from math_verify import parse, verify
-
-    # No alarms of its own: they work in the main thread only. Answers are short, and so is the work.
-    first, second = (parse(f"${text}$", parsing_timeout=None) for text in (one, other))
+    numbers = _answer_number(plain[0]), _answer_number(plain[1])
+    if numbers[0] is not None and numbers[1] is not None:
+        if numbers[0] == numbers[1]:
+            return True
+        if _answers_far_apart(numbers[0], numbers[1]):
+            return False
+    first, second = _answer_parsed(one), _answer_parsed(other)
     if not first or not second:
         return False
-    return bool(verify(first, second, timeout_seconds=None) or verify(second, first, timeout_seconds=None))
+    verify, limit = _answer_math()[1], _answer_seconds()
+    return bool(verify(first, second, timeout_seconds=limit) or verify(second, first, timeout_seconds=limit))
 
 
 def vote(answers: Sequence[str | None]) -> Vote:
@@ -139,3 +153,41 @@ def _plain(text: str) -> str:
     )
     plain = re.sub(r"^\(([A-Za-z])\)$", r"\1", plain)
     return plain.rstrip(".").casefold()
+
+
+def _answer_number(plain: str) -> Fraction | None:
+    """Return the number that an answer is when it is nothing but one; most are, and need no algebra."""
+    match = _ANSWER_NUMBER.fullmatch(plain)
+    if match is None:
+        return None
+    decimal, sign, over, under, numerator, denominator = match.groups()
+    if decimal is not None:
+        return Fraction(decimal)
+    below = int(under or denominator)
+    above = int(over or numerator) * (-1 if sign else 1)
+    return Fraction(above, below) if below else None
+
+
+def _answers_far_apart(one: Fraction, other: Fraction) -> bool:
+    """Whether two numbers differ by more than rounding does."""
+    return abs(one - other) > max(1, abs(one), abs(other)) / 1000
+
+
+@cache
+def _answer_math() -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Return math-verify's (parse, verify), at work once, so that no time limit counts what they import."""
+    from math_verify import parse, verify
+
+    logging.getLogger("math_verify").setLevel(logging.CRITICAL)  # it tells of each answer that is none
+    verify(parse("$x$", parsing_timeout=None), parse("$2x/2$", parsing_timeout=None), timeout_seconds=None)
+    return parse, verify
+
+
+@lru_cache(maxsize=4096)
+def _answer_parsed(text: str) -> list[Any]:
+    return _answer_math()[0](f"${text}$", parsing_timeout=_answer_seconds())
+
+
+def _answer_seconds() -> int | None:
+    """Return the time limit of one step, None in other threads: math-verify keeps it by a signal."""
+    return ANSWERS_SECONDS if threading.current_thread() is threading.main_thread() else None

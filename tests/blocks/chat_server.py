@@ -1,4 +1,4 @@
-"""A chat completions API on loopback that answers with the last message, upside down, and misbehaves on request."""
+"""A chat completions API on loopback that answers with the last message, upside down, or as it is told, and misbehaves."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +21,7 @@ BROKEN = 500
 class ChatServer:
     """What it was asked. `first_answers` are the statuses that each text gets before it is answered.
 
+    `answers` returns the texts of the choices for a request, instead of the last message upside down.
     `most_at_once` is the largest number of requests that were in work at the same time.
     """
 
@@ -28,6 +29,7 @@ class ChatServer:
     pause: float = 0.0
     refuses: int | None = None
     first_answers: dict[str, list[int]] = field(default_factory=dict)
+    answers: Callable[[dict[str, Any]], list[str]] | None = None
     requests: list[dict[str, Any]] = field(default_factory=list)
     keys: set[str] = field(default_factory=set)
     asked: Counter[str] = field(default_factory=Counter)
@@ -44,8 +46,11 @@ class ChatServer:
             status = self.refuses or (waiting.pop(0) if waiting else 200)
         if status != 200:
             return status, {"error": {"message": f"{status} for {text[:20]}", "type": "refusal"}}
-        choice = {"message": {"role": "assistant", "content": text[::-1]}, "finish_reason": "stop"}
-        choices = [{"index": index, **choice} for index in range(request.get("n", 1))]
+        texts = self.answers(request) if self.answers else [text[::-1]] * request.get("n", 1)
+        choices = [
+            {"index": index, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}
+            for index, said in enumerate(texts)
+        ]
         usage = {"prompt_tokens": len(text), "completion_tokens": 3 * len(choices), "total_tokens": 0}
         return 200, {
             "id": "1",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from jobshelf import blocks
@@ -48,6 +51,10 @@ def test_final_answers(text: str, found: str | None) -> None:
         (r"\text{Yes}", "yes", True),
         ("42.", "42", True),
         ("0.33", "1/3", False),
+        ("0.33333333", "1/3", True),
+        (r"-\frac{1}{2}", "-0.5", True),
+        (r"-\frac{1}{2}", "0.5", False),
+        ("1/0", "1", False),
         ("42", "43", False),
         ("x", "y", False),
         ("yes", "no", False),
@@ -57,6 +64,20 @@ def test_final_answers(text: str, found: str | None) -> None:
 def test_same_answers(one: str, other: str, same: bool) -> None:
     assert answers.same_answer(one, other) is same
     assert answers.same_answer(other, one) is same
+
+
+@pytest.mark.parametrize("endless", ["9^{9^{9^{9}}}", "1000000000!", r"\binom{1000000000}{500000000}"])
+def test_an_answer_that_nobody_can_compute_ends(endless: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "ANSWERS_SECONDS", 1)
+    assert not answers.same_answer("x", "y"), "what is imported here is not counted"
+    began = time.monotonic()
+    assert not answers.same_answer(endless, "1")
+    assert time.monotonic() - began < 20
+
+
+def test_threads_can_compare_too() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(answers.same_answer, "x+1", "1+x").result()
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 
 import httpx2
 import pytest
+from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from huggingface_hub.utils import close_session, get_session
 
 from jobshelf import blocks
 
@@ -76,3 +79,32 @@ def test_offline_mode_is_not_tried_again(pauses: list[float]) -> None:
     with pytest.raises(exits.Stop):
         retry.retry(failing(9, OfflineModeIsEnabled("offline")), what="x")
     assert pauses == []
+
+
+@pytest.mark.timeout(60)
+def test_a_server_that_says_nothing_does_not_hold_the_script(
+    pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client itself would wait for ever: its calls have no timeout."""
+    monkeypatch.setenv("HF_HUB_DOWNLOAD_TIMEOUT", "1")
+    close_session()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        api = HfApi(endpoint=f"http://127.0.0.1:{silent.getsockname()[1]}", token=False)
+        with pytest.raises(exits.Stop, match=r"looking: .*(attempt 5 of 5)") as stop:
+            retry.retry(lambda: api.dataset_info("a/b"), what="looking")
+    close_session()
+    assert stop.value.code == 5
+    assert len(pauses) == 4
+
+
+def test_a_call_with_a_timeout_of_its_own_keeps_it() -> None:
+    retry.retry(lambda: "done", what="looking")
+    own, none = (
+        httpx2.Request("GET", "http://127.0.0.1/x", extensions={"timeout": {"read": read}}) for read in (7, None)
+    )
+    for hook in get_session().event_hooks["request"]:
+        hook(own)
+        hook(none)
+    assert own.extensions["timeout"]["read"] == 7
+    assert none.extensions["timeout"]["read"] == retry.RETRY_SILENCE_S
+    close_session()

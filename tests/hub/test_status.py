@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
 
 import pytest
-from huggingface_hub import HfApi
+from huggingface_hub import CommitOperationAdd, HfApi
 
 from hub.contract import ADA, Ask, commit_of
 
@@ -66,3 +67,16 @@ def test_what_others_named_does_not_run(ada: HfApi, ask: Ask):
     assert HOSTILE in page.cells
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     assert ADA.token not in answer.body.decode()
+
+
+def test_a_static_space_is_shown_by_a_link(ada: HfApi, ask: Ask):
+    for name, private in (("shown", False), ("empty", False), ("hidden", True)):
+        ada.create_repo(f"ada/{name}", repo_type="space", space_sdk="static", private=private)
+    for name in ("shown", "hidden"):
+        added = [CommitOperationAdd("index.html", b"<p>hello")]
+        ada.create_commit(f"ada/{name}", added, commit_message="page", repo_type="space")
+    page = ask("GET", "/").body.decode()
+    (address,) = re.findall(r'href="(.*?)"', page)
+    assert address == "/spaces/ada/shown/resolve/main/index.html"
+    answer = ask("GET", address)
+    assert (answer.body, answer.headers["content-type"]) == (b"<p>hello", "text/html; charset=utf-8")

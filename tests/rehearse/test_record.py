@@ -52,6 +52,7 @@ def test_a_changed_script_makes_its_record_stale(shelf: Shelf, shown: Rehearsal,
     record = make_record(shown, day=DAY)
     assert not is_stale(record, read_script(shelf.catalog / "hello.py"))
     other = make_shelf({"hello": "1.0.1"})
+    (other.catalog / "records/hello.json").unlink()
     assert is_stale(record, read_script(other.catalog / "hello.py"))
     with pytest.raises(UsageError, match=r"this was not hello\.py as it is there"):
         write_record(record, other)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ from typing import Any
 import jinja2
 import pytest
 
+from jobshelf.errors import UsageError
 from jobshelf.rehearse import rehearse, to_text
 from jobshelf.rehearse.environment import synced
-from jobshelf.rehearse.tiny_model import CHAT_TEMPLATE, tiny_model
+from jobshelf.rehearse.fixtures import SELF_INSTRUCT, find_model
+from jobshelf.rehearse.tiny_model import CHAT_TEMPLATE, speaking_model, tiny_model
 from jobshelf.sample_data import questions
 from jobshelf.script import read_script
 
@@ -79,6 +82,49 @@ def test_the_chat_template_marks_the_assistant() -> None:
     template = jinja2.Environment(undefined=jinja2.StrictUndefined).from_string(text)
     said = template.render(messages=messages, bos_token="<s>", eos_token="</s>", add_generation_prompt=True)
     assert said == "<s>[user] Hi\n[assistant] <<Hello</s>>>\n[assistant] "
+
+
+def rows_of(model: dict[str, bytes], name: str) -> list[list[float]]:
+    """Return a matrix of the model, bfloat16 being the first half of a float."""
+    data = model["model.safetensors"]
+    (length,) = struct.unpack("<Q", data[:8])
+    begin, end = json.loads(data[8 : 8 + length])[name]["data_offsets"]
+    halves = data[8 + length + begin : 8 + length + end]
+    numbers = [struct.unpack("<f", b"\0\0" + halves[place : place + 2])[0] for place in range(0, len(halves), 2)]
+    return [numbers[start : start + 256] for start in range(0, len(numbers), 256)]
+
+
+def test_a_speaking_model_says_its_lines_whatever_it_was_asked() -> None:
+    lines = ("First, this.", "", r"\boxed{42}")
+    model = speaking_model(lines)
+    tokens = {number: token for token, number in json.loads(model["tokenizer.json"])["model"]["vocab"].items()}
+    embedding, head = (rows_of(model, name) for name in ("model.embed_tokens.weight", "lm_head.weight"))
+    norm = 16  # what the norm makes of a one among 255 zeros
+
+    def follower(token: int) -> int:
+        logits = [sum(norm * x * y for x, y in zip(embedding[token], row, strict=True) if x) for row in head]
+        best = max(range(512), key=logits.__getitem__)
+        assert sorted(logits)[-2] < logits[best] - 50
+        return best
+
+    assert {follower(token) for token in (0, 1, 2, 100, 300, 508)} == {509}
+    said = [509]
+    while said[-1] != 2:
+        said.append(follower(said[-1]))
+    assert "".join(tokens[number] for number in said[:-1]).replace("\u2581", " ") == "".join(
+        f"{line}\n" for line in lines
+    )
+    for name in ("model.layers.0.self_attn.o_proj.weight", "model.layers.1.mlp.down_proj.weight"):
+        assert not any(map(any, rows_of(model, name)))
+
+
+def test_the_model_for_self_instruct_writes_a_question_and_its_answer() -> None:
+    said = "\n".join(SELF_INSTRUCT)
+    assert "[New Question]\nA baker" in said
+    assert r"\boxed{42}" in said
+    assert len(tiny_model()["model.safetensors"]) == len(find_model("self-instruct").make()["model.safetensors"])
+    with pytest.raises(UsageError, match="no model is called 'self'"):
+        find_model("self")
 
 
 def test_a_script_finds_it_on_the_hub(tmp_path: Path) -> None:

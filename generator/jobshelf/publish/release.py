@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from jobshelf.client import explained
+from jobshelf.client import explained, proven
 from jobshelf.errors import JobshelfError, NotPersisted
 from jobshelf.index import Index
 from jobshelf.publish.remote import Remote
@@ -39,7 +39,7 @@ def make_tag(client: HfApi, repo: str, commit: str, version: str) -> str:
     from huggingface_hub.errors import HfHubHTTPError
 
     tag = f"v{version}"
-    with explained(client):
+    with proven(client, f"{repo} took {commit[:12]}", fix="run the same command: it makes the tag"):
         try:
             client.create_tag(repo, tag=tag, revision=commit, repo_type="dataset")
         except HfHubHTTPError as error:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
-from jobshelf.client import is_keyless, require_write
+from jobshelf.client import is_keyless, proven, require_write
 from jobshelf.errors import InputError, JobshelfError, NotPersisted
 from jobshelf.publish.sums import sha256
 
@@ -154,11 +154,12 @@ class Remote:
             raise
 
     def read_back(self, commit: str, writes: Mapping[str, bytes]) -> None:
-        """Raise NotPersisted unless every written file is there with the bytes that were sent."""
-        for path, data in self.read_all(commit, sorted(writes)):
-            if data != writes[path]:
-                message = f"{path} in {self.repo} at {commit[:12]} is not what was sent"
-                raise NotPersisted(message, fix="run the same command again")
+        """Raise NotPersisted unless every written file is seen to be there with the bytes that were sent."""
+        with proven(self.client, f"{self.repo} took {commit[:12]}", fix=f"jobshelf verify {self.repo}"):
+            for path, data in self.read_all(commit, sorted(writes)):
+                if data != writes[path]:
+                    message = f"{path} in {self.repo} at {commit[:12]} is not what was sent"
+                    raise NotPersisted(message, fix="run the same command again")
 
 
 def get(client: HfApi, url: str, *, anonymous: bool = False) -> bytes | None:

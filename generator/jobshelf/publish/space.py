@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from jobshelf import page
 from jobshelf.client import explained, for_repo
 from jobshelf.errors import InputError, NotPersisted
-from jobshelf.forms import forms, script_url
 from jobshelf.index import Index
 from jobshelf.publish import sums as sums_file
 from jobshelf.publish.mirror import read_index, read_sums, refuse_foreign
@@ -63,15 +63,8 @@ def publish_page(client: HfApi, dataset: str, space: str, *, private: bool = Fal
 
 
 def page_files(index: Index) -> dict[str, bytes]:
-    """Return the Space's files: a page that lists the scripts with their commands, and the card that makes it static."""
-    commands = {
-        entry.id: forms(script_url(index.dataset, entry.file), entry.launch, entry.arguments).to_json()
-        for entry in index.entries
-    }
-    return {
-        "index.html": render("space.html.jinja", index=index, commands=commands).encode(),
-        "README.md": render("space.md.jinja", index=index).encode(),
-    }
+    """Return the Space's files: the page of the shelf, and the card that makes it static."""
+    return {**page.page_files(index), "README.md": render("space.md.jinja", index=index).encode()}
 
 
 def _published(shelf: Remote) -> Index:

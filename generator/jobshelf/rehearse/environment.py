@@ -37,8 +37,8 @@ _DECIDE = (
     *("UV_INDEX", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_INDEX_STRATEGY"),
     *("UV_FIND_LINKS", "UV_NO_INDEX", "UV_PYTHON", "UV_EXCLUDE_NEWER", "UV_RESOLUTION", "UV_PRERELEASE"),
 )
-# The parts of uv's cache that hold what was downloaded and unpacked before any run.
-_DOWNLOADS = ("archive-", "builds-", "built-", "flat-", "git-", "sdists-", "simple-", "wheels-")
+# The parts of uv's cache that hold what was downloaded and installed before any run; runs have an environment of ours.
+_DOWNLOADS = ("archive-", "builds-", "built-", "environments-", "flat-", "git-", "sdists-", "simple-", "wheels-")
 # Nothing listens on the discard port: what is not on loopback is refused at once instead of reached.
 _NOWHERE = "http://127.0.0.1:9"
 _LOOPBACK = "127.0.0.1,localhost"

@@ -2,7 +2,7 @@
 
 A placeholder of the rehearsal's arguments names one: `{input:finepdfs}`. `{input}` alone stands for the fixture whose
 columns the script's source mentions most, else for `questions`. `{input:./rows.jsonl}` (a path with a `/`) stands for
-files of one's own. `{model}` stands for a tiny language model.
+files of one's own. `{model}` stands for a tiny language model, `{model:self-instruct}` for one that writes a question.
 `{output}` and `{output:NAME}` are repos of the rehearsal's user that do not exist yet.
 
 Naming a fixture says that the script needs its columns: it is then also given an input without them.
@@ -24,7 +24,7 @@ from typing import Any
 from jobshelf import sample_data
 from jobshelf.errors import EnvironmentFault, InputError, UsageError
 from jobshelf.rehearse.environment import cache_folder, locked, synced
-from jobshelf.rehearse.tiny_model import tiny_model
+from jobshelf.rehearse.tiny_model import speaking_model, tiny_model
 from jobshelf.script import read_script
 
 Files = Mapping[str, bytes]
@@ -57,6 +57,13 @@ def find_fixture(name: str) -> Fixture:
     return FIXTURES[name]
 
 
+def find_model(name: str | None) -> Fixture:
+    """Return the model called `name`, the random one for None. Raises UsageError."""
+    if name is not None and name not in MODELS:
+        raise UsageError(f"no model is called '{name}'", fix=f"write {{model}}, or {{model:{', '.join(MODELS)}}}")
+    return MODELS[name] if name else MODEL
+
+
 def choose_fixture(tree: ast.Module | None) -> Fixture:
     """Return the fixture whose columns are mentioned most often in a script's own strings, the first when none is."""
     mentioned = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)} if tree else set()
@@ -70,6 +77,12 @@ def without_columns() -> Files:
 
 def _questions() -> Files:
     return {"train.jsonl": _jsonl(sample_data.questions(_QUESTIONS))}
+
+
+def _seeds() -> Files:
+    """Questions with a column of their own, for scripts that make questions of another kind from them."""
+    rows = sample_data.questions(_QUESTIONS)
+    return {"train.jsonl": _jsonl({"seed_id": number, **row} for number, row in enumerate(rows))}
 
 
 def _conversations() -> Files:
@@ -118,12 +131,28 @@ def _jsonl(rows: Iterator[Any]) -> bytes:
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
 
 
+SELF_INSTRUCT = (
+    "The examples are sums about shops. A plan: two kinds of goods, one price each.",
+    "[New Question]",
+    "A baker sells 12 rolls for 2 dollars each and 6 cakes for 3 dollars each. How many dollars is that?",
+    "[End of Question]",
+    "12 times 2 is 24, 6 times 3 is 18, and 24 plus 18 is 42.",
+    "[Final Answer]",
+    "\\boxed{42}",
+    "[End of Answer]",
+)
 MODEL = Fixture(kind="models", name="tiny-llama", columns=(), make=tiny_model)
+MODELS = {
+    "self-instruct": Fixture(
+        kind="models", name="tiny-llama-self-instruct", columns=(), make=lambda: speaking_model(SELF_INSTRUCT)
+    )
+}
 FIXTURES = {
     fixture.name: fixture
     for fixture in (
         Fixture(name="questions", columns=("question", "answer"), make=_questions),
         Fixture(name="conversations", columns=("messages",), make=_conversations),
+        Fixture(name="seeds", columns=("seed_id", "question", "answer"), make=_seeds),
         Fixture(name="finepdfs", columns=("dump", "token_count", "fw_edu_scores", "is_truncated"), make=_finepdfs),
     )
 }

@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobshelf.errors import ScriptError, UsageError
-from jobshelf.rehearse.fixtures import MODEL, Fixture, choose_fixture, find_fixture
+from jobshelf.rehearse.fixtures import Fixture, choose_fixture, find_fixture, find_model
 from jobshelf.rehearse.target import read_target
 from jobshelf.script import Header, Script
 
 USER = "rehearsal"
 MISSING = f"{USER}/there-is-no-such-dataset"
 OTHER_COLUMNS = f"{USER}/other-columns"
-_PLACEHOLDER = re.compile(r"\{(?:(?P<what>input|output)(?::(?P<name>[^{}]+))?|(?P<model>model))\}")
+_PLACEHOLDER = re.compile(
+    r"\{(?:(?P<what>input|output)(?::(?P<name>[^{}]+))?|(?P<model>model)(?::(?P<tiny>[^{}]+))?)\}"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +96,7 @@ def _declared(script: Script, header: Header) -> tuple[str, ...] | None:
 
 def _fixture(match: re.Match[str], tree: ast.Module | None) -> Fixture:
     if match["model"]:
-        return MODEL
+        return find_model(match["tiny"])
     return find_fixture(match["name"]) if match["name"] else choose_fixture(tree)
 
 
@@ -116,5 +118,5 @@ def refuse_placeholder_typos(arguments: Sequence[str]) -> None:
         if typo := re.search(r"\{\w+(?::[^{}]*)?\}", rest):
             raise UsageError(
                 f"{typo[0]} is no placeholder of a rehearsal",
-                fix="write {input}, {input:NAME}, {output}, {output:NAME} or {model}",
+                fix="write {input}, {input:NAME}, {output}, {output:NAME}, {model} or {model:NAME}",
             )

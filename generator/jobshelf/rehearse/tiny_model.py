@@ -1,9 +1,12 @@
-"""A language model of a real architecture that fits in 2 MB and is made in a moment, without any framework.
+"""Language models of a real architecture that fit in 2 MB and are made in a moment, without any framework.
 
 Llama with grouped-query attention in bfloat16, random weights, and a byte-fallback BPE tokenizer trained on the sample
 questions, with a chat template that marks what the assistant says. The sizes are the smallest that real engines take:
 heads of 64 (vLLM's CPU attention knows no smaller ones) and rows that are multiples of 256 (K-quants of GGUF); the
 tokenizer is of the kind that llama.cpp's converter recognises without knowing its vocabulary.
+
+One of them speaks: its attention and its inner layers are zero, so that the next token depends on the last one alone.
+Each line that it is to say is a token; whatever else comes last, the first line follows, and the end follows the last.
 
 Formats: https://huggingface.co/docs/safetensors and the `tokenizer.json` of the tokenizers library. BPE as in Sennrich et
 al. 2016, https://arxiv.org/abs/1508.07909.
@@ -16,7 +19,7 @@ import math
 import random
 import struct
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from jobshelf import sample_data
@@ -31,7 +34,12 @@ CONTEXT = 2048
 _SPECIAL = ("<unk>", "<s>", "</s>")
 _SPACE = "\u2581"
 _TEXTS = 200
+_Tensor = tuple[str, tuple[int, ...], bytes]
 _ONE = b"\x80\x3f"
+_FOUR = (
+    b"\x80\x40"  # times 16, the square root of HIDDEN, which the norm makes of a one: all else is out of the question
+)
+_ZERO = b"\x00\x00"
 # Of each random 16 bits the sign and the mantissa are kept: bfloat16 numbers of either sign from 2**-6 to 2**-5.
 _RANDOM_BITS = b"\x7f\x80"
 _EXPONENT = b"\x80\x3c"
@@ -45,14 +53,26 @@ CHAT_TEMPLATE = (
 
 
 def tiny_model() -> dict[str, bytes]:
-    """Return the files of the model's repo, the same bytes every time."""
+    """Return the files of the random model's repo, the same bytes every time."""
+    return _files(_random_tensors(), (), "Random weights")
+
+
+def speaking_model(lines: Sequence[str]) -> dict[str, bytes]:
+    """Return the files of a model that says these lines to whatever it is asked, and then ends.
+
+    A line is a token with its line break; no text is turned into one of these, the model alone speaks them.
+    """
+    return _files(_speaking_tensors(len(lines)), [f"{line}\n" for line in lines], "Weights made by hand")
+
+
+def _files(tensors: Iterator[_Tensor], spoken: Sequence[str], weights: str) -> dict[str, bytes]:
     return {
         "config.json": _json(_config()),
         "generation_config.json": _json({"bos_token_id": 1, "eos_token_id": 2}),
-        "model.safetensors": _safetensors(_shapes()),
-        "tokenizer.json": _json(_tokenizer()),
+        "model.safetensors": _safetensors(tensors),
+        "tokenizer.json": _json(_tokenizer(spoken)),
         "tokenizer_config.json": _json(_tokenizer_config()),
-        "README.md": b"---\nlicense: apache-2.0\ntags: [text-generation]\n---\nRandom weights, for rehearsals.\n",
+        "README.md": f"---\nlicense: apache-2.0\ntags: [text-generation]\n---\n{weights}, for rehearsals.\n".encode(),
     }
 
 
@@ -96,14 +116,44 @@ def _shapes() -> Iterator[tuple[str, tuple[int, ...]]]:
     yield "lm_head.weight", (VOCABULARY, HIDDEN)
 
 
-def _safetensors(shapes: Iterator[tuple[str, tuple[int, ...]]]) -> bytes:
-    """Return the tensors in the safetensors format: the header's length, the header, the numbers; norms are ones."""
+def _random_tensors() -> Iterator[_Tensor]:
+    """Yield random weights; norms are ones."""
     rng = random.Random(0)  # noqa: S311 - the same weights every time
+    for name, shape in _shapes():
+        yield name, shape, _ONE * shape[0] if len(shape) == 1 else _random_numbers(rng, math.prod(shape))
+
+
+def _speaking_tensors(lines: int) -> Iterator[_Tensor]:
+    """Yield weights with which line follows line, the lines being the last tokens of the vocabulary.
+
+    A line is the one in a dimension of its own, any other token the one in the first dimension; the last layer gives
+    each token the dimension of what it follows.
+    """
+    end = 2
+    places = {VOCABULARY - lines + line: line + 1 for line in range(lines)}
+    followers = [*places, end]
+    for name, shape in _shapes():
+        data = bytearray((_ONE if len(shape) == 1 else _ZERO) * math.prod(shape))
+        if name == "model.embed_tokens.weight":
+            for token in range(VOCABULARY):
+                _set(data, token, places.get(token, 0), _ONE)
+        if name == "lm_head.weight":
+            for dimension, token in enumerate(followers):
+                _set(data, token, dimension, _FOUR)
+        yield name, shape, bytes(data)
+
+
+def _set(matrix: bytearray, row: int, column: int, number: bytes) -> None:
+    place = 2 * (row * HIDDEN + column)
+    matrix[place : place + 2] = number
+
+
+def _safetensors(tensors: Iterator[_Tensor]) -> bytes:
+    """Return the tensors in the safetensors format: the header's length, the header, the numbers."""
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     numbers: list[bytes] = []
     offset = 0
-    for name, shape in shapes:
-        data = _ONE * shape[0] if len(shape) == 1 else _random_numbers(rng, math.prod(shape))
+    for name, shape, data in tensors:
         header[name] = {"dtype": "BF16", "shape": list(shape), "data_offsets": [offset, offset + len(data)]}
         numbers.append(data)
         offset += len(data)
@@ -117,12 +167,13 @@ def _random_numbers(rng: random.Random, count: int) -> bytes:
     return (kept | int.from_bytes(_EXPONENT * count, "little")).to_bytes(2 * count, "little")
 
 
-def _tokenizer() -> dict[str, object]:
+def _tokenizer(spoken: Sequence[str]) -> dict[str, object]:
     words = Counter(_SPACE + word for text in _texts() for word in text.split())
     characters = sorted({character for word in words for character in word})
     tokens = [*_SPECIAL, *(f"<0x{byte:02X}>" for byte in range(256)), *characters]
-    merges = list(_merges(words, VOCABULARY - len(tokens)))
+    merges = list(_merges(words, VOCABULARY - len(tokens) - len(spoken)))
     tokens += [first + second for first, second in merges]
+    tokens += [line.replace(" ", _SPACE) for line in spoken]
     return {
         "version": "1.0",
         "added_tokens": [_added(number, token) for number, token in enumerate(_SPECIAL)],

@@ -37,8 +37,8 @@ code { font-family: ui-monospace, monospace; }
 <h2>Repos</h2>
 <table>
 <tr><th>Kind</th><th>Name</th><th>Visibility</th><th>Head</th><th>Changed</th></tr>
-{% for kind, name, visibility, head, date in repos %}
-<tr><td>{{ kind }}</td><td>{{ name }}</td><td>{{ visibility }}</td><td><code>{{ head }}</code></td><td>{{ date }}</td></tr>
+{% for kind, name, visibility, head, date, page in repos %}
+<tr><td>{{ kind }}</td><td>{% if page %}<a href="/spaces/{{ name | urlencode }}/resolve/main/index.html">{{ name }}</a>{% else %}{{ name }}{% endif %}</td><td>{{ visibility }}</td><td><code>{{ head }}</code></td><td>{{ date }}</td></tr>
 {% else %}
 <tr><td colspan="5">none</td></tr>
 {% endfor %}
@@ -80,13 +80,15 @@ def status(call: Call) -> Response:
     return HTMLResponse(page, headers=_HEADERS)
 
 
-def _repos(call: Call) -> list[tuple[str, str, str, str, str]]:
+def _repos(call: Call) -> list[tuple[str, str, str, str, str, bool]]:
     shown = []
     for kind in ("model", "dataset", "space"):
         for repo in call.core.repos.all(kind).values():
             head = call.core.repos.resolve(repo, "main")
             visibility = "private" if repo.private else f"gated ({repo.gated})" if repo.gated else "public"
-            shown.append((kind, repo.full_name, visibility, head.oid[:12], head.date))
+            static = repo.sdk == "static" and visibility == "public"
+            page = static and call.core.repos.file(head, "index.html") is not None
+            shown.append((kind, repo.full_name, visibility, head.oid[:12], head.date, page))
     return shown
 
 
