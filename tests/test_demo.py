@@ -33,7 +33,7 @@ def test_the_demo_publishes_runs_both_ways_and_reads_the_result_back(jobshelf, t
     done = jobshelf("demo", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     text = done.stdout
-    assert "published 5 files to" in text
+    assert re.search(r"published \d+ files to", text)
     assert "NEEDS MAPPING" in text and "MAPPING CODE" in text
     assert re.search(
         r"\$ hf jobs uv run --secrets HF_TOKEN http://127.0.0.1:\d+/datasets/jobshelf/scripts/resolve/main/finepdfs-stats.py",

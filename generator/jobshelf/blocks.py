@@ -180,7 +180,12 @@ def load(name: str, folder: Path | None = None) -> ModuleType:
         known = ", ".join(sorted(path.stem for path in home.glob("[a-z]*.py")))
         raise InputError(f"there is no block {name!r}", fix=f"name one of: {known}")
     package = _package(home)
-    return importlib.import_module(f"{package}.{name}")
+    # A shelf's folder holds what its people put there, and nothing of Python's own.
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        return importlib.import_module(f"{package}.{name}")
+    finally:
+        sys.dont_write_bytecode = before
 
 
 def _package(folder: Path) -> str:

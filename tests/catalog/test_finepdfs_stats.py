@@ -306,6 +306,8 @@ def test_foreign_folder_and_other_request_are_refused(script: Script, pdfs: Path
 # --- killed, sharded, run again ---
 
 
+@pytest.mark.heavy
+@pytest.mark.data
 def test_killed_at_any_touch_of_the_folder_it_leaves_what_an_unbroken_run_leaves(
     environment: dict[str, str], tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:

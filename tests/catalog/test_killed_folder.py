@@ -33,6 +33,8 @@ finally:
 """
 
 
+@pytest.mark.heavy
+@pytest.mark.data
 @pytest.mark.parametrize(("name", "fixture"), [("finepdfs-stats.py", "finepdfs")])
 def test_killed_while_it_writes_to_a_folder(
     name: str,

@@ -44,6 +44,8 @@ def test_shards_killed_and_failing(shards):
     assert shards.run(6).run().started == 0
 
 
+@pytest.mark.heavy
+@pytest.mark.jobs
 def test_a_shard_that_the_token_stops_stops_all(shards):
     """What ends the first shard before it has written anything would end the others too."""
     run = shards.run(6, attempts=2)
@@ -55,6 +57,8 @@ def test_a_shard_that_the_token_stops_stops_all(shards):
         require_whole(outcome, OUTPUT)
 
 
+@pytest.mark.heavy
+@pytest.mark.jobs
 def test_max_cost_is_never_passed(shards):
     """A Job is started only when all that run could use up their timeouts; what is left is said."""
     run = shards.run(4, concurrency=4)
@@ -68,6 +72,8 @@ def test_max_cost_is_never_passed(shards):
         shards.run(4, max_cost=each / 2)
 
 
+@pytest.mark.heavy
+@pytest.mark.jobs
 def test_the_cap_says_what_was_not_started(shards):
     run = shards.run(4, concurrency=4)
     each = run._cost.of(run._cost.timeout_seconds)
@@ -78,6 +84,8 @@ def test_the_cap_says_what_was_not_started(shards):
     assert "could go beyond --max-cost" in outcome.stopped
 
 
+@pytest.mark.heavy
+@pytest.mark.jobs
 def test_jobs_that_still_run_are_taken_over(shards):
     """A coordinator dies; the next one starts no second Job for the shards that run."""
     (shards.whims / "hold").touch()
@@ -98,6 +106,8 @@ def _leave(now: bool) -> None:
         raise InterruptedError
 
 
+@pytest.mark.heavy
+@pytest.mark.jobs
 def test_the_hub_fails_meanwhile(shards):
     """Answers of 500 and 429, and a Job whose start was not answered, cost time and nothing else."""
     shards.hub.fail(path="/api/jobs/alice$", method="POST", kind="lost", nth=2)
@@ -108,6 +118,8 @@ def test_the_hub_fails_meanwhile(shards):
     assert len(shards.jobs()) == 3
 
 
+@pytest.mark.heavy
+@pytest.mark.jobs
 def test_no_credit_stops_the_rest(shards):
     shards.hub.fail(path="/api/jobs/alice$", method="POST", status=402, nth=2, times=9)
     outcome = shards.run(3).run()
@@ -115,6 +127,8 @@ def test_no_credit_stops_the_rest(shards):
     assert (outcome.started, outcome.left) == (1, (2, 3))
 
 
+@pytest.mark.heavy
+@pytest.mark.jobs
 def test_ctrl_c_leaves_the_jobs_running_and_says_how_to_go_on(shards, hub_environment):
     (shards.whims / "hold").touch()
     argv = [sys.executable, "-m", "jobshelf", "submit", str(shards.script), "--shards", "3"]
@@ -161,6 +175,8 @@ def test_missing_shards():
     assert (whole.missing_shards(9), whole.is_complete, whole.lacks_only_the_end) == ([], True, False)
 
 
+@pytest.mark.heavy
+@pytest.mark.jobs
 def test_the_output_of_something_else_is_refused(shards):
     shards.client.create_repo(OUTPUT, repo_type="dataset")
     assert read_progress(OUTPUT, shards.client) == Progress()
