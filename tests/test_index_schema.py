@@ -28,7 +28,7 @@ FULL = '''\
 # [tool.uv]
 # exclude-newer = "2026-11-20T00:00:00Z"
 # [[tool.uv.index]]
-# url = "https://example.org/simple"
+# url = "https://example.org/packages"
 # [tool.hf-jobs]
 # flavor = "cpu-basic"
 # image = "ghcr.io/astral-sh/uv:python3.12-bookworm"

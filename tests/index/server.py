@@ -28,6 +28,7 @@ from index.pages import TORCH_FILE, Answer, answers, digest
 
 TORCH_PAGE = "https://download.pytorch.org/whl/cpu/"
 PYTHON = "3.11"
+_PAGES = "simple"
 _ENVIRONMENT_EXIT = 5
 _FIRST_PORT, _PORTS, _TRIES = 20_000, 10_000, 8
 _FOREVER = "public, max-age=31536000, immutable"
@@ -51,7 +52,8 @@ def cpu_index(torch_url: str | None = None) -> Iterator[Mapping[str, str]]:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
-            yield _variables(f"http://127.0.0.1:{server.server_port}/{name}/simple", name)
+            root = f"http://127.0.0.1:{server.server_port}/{name}"
+            yield _variables(f"{root}/{_PAGES}", name)
         finally:
             server.shutdown()
             thread.join()

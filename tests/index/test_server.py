@@ -132,10 +132,10 @@ def test_a_cpu_build_never_turns_up_where_somebody_works(
 def test_an_index_of_the_users_own_comes_second(
     user: dict[str, str], links: Links, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("UV_INDEX", "https://packages.example/simple")
+    monkeypatch.setenv("UV_INDEX", "https://packages.example/index")
     monkeypatch.setenv("NO_PROXY", "packages.example")
     with cpu_index((links("torch") / TORCH_FILE).as_uri()) as variables:
-        assert variables["UV_INDEX"].split()[1:] == ["https://packages.example/simple"]
+        assert variables["UV_INDEX"].split()[1:] == ["https://packages.example/index"]
         assert variables["NO_PROXY"] == "packages.example,127.0.0.1"
 
 
