@@ -23,8 +23,8 @@ from jobshelf.shelf import find_shelf
 from support import ROOT, TOKEN
 
 pytestmark = pytest.mark.timeout(900)
-# Which part of the heavy lane a script belongs to, by its task.
-PARTS = {"text-generation": "inference", "model-conversion": "gguf"}
+# Which part of the heavy lane a script on torch belongs to, by a tag of it.
+PARTS = {"inference": "inference", "gguf": "gguf"}
 SHELF = find_shelf(ROOT)
 _PLACEHOLDER = re.compile(r"\{(?P<role>input|model|output)(?::(?P<name>[^{}]*))?\}")
 
@@ -33,7 +33,8 @@ def lane(entry: Entry) -> list[pytest.MarkDecorator]:
     """Scripts on torch run in the heavy lane."""
     if not any(re.match(r"(torch|vllm|transformers)\b", package) for package in entry.dependencies):
         return []
-    return [pytest.mark.heavy, getattr(pytest.mark, PARTS.get(entry.task, "training"))]
+    part = next((PARTS[tag] for tag in entry.tags if tag in PARTS), "training")
+    return [pytest.mark.heavy, getattr(pytest.mark, part)]
 
 
 SCRIPTS = [pytest.param(entry.id, marks=lane(entry)) for entry in load_index(SHELF).entries]

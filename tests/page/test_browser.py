@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 from playwright.sync_api import Page, expect
 
 from jobshelf.index import Entry, Index, load_index
@@ -206,6 +207,43 @@ def test_each_form_is_copied_as_it_is_shown(visit: Visit, shelf: Index):
     assert shown.locator('article.open [data-form="jobs"] code').text_content() == untouched
     shown.goto(shown.url.partition("#")[0] + f"#/{shelf.entries[5].id}")
     expect(shown.get_by_role("tab", name="MCP")).to_have_attribute("aria-selected", "true")  # the way last chosen
+
+
+def test_a_script_is_copied_as_markdown(visit: Visit, shelf: Index):
+    """A parser of Markdown finds what the article shows: the commands with the values filled in, the arguments, no source."""
+    entry = next(one for one in shelf.entries if one.arguments[:1] == ("--model",))
+    shown = visit(f"#/{entry.id}")
+    shown.locator("article.open .fields").get_by_label("--dataset").fill("me/my own")
+    shown.get_by_role("button", name="Copy as Markdown").click()
+    expect(shown.locator("#said")).to_have_text("Copied: the script as Markdown")
+    text = shown.evaluate("navigator.clipboard.readText()")
+    tokens = MarkdownIt("commonmark").enable("table").parse(text)
+    titles = [tokens[at + 1].content for at, token in enumerate(tokens) if token.type == "heading_open"]
+    for title in (
+        entry.title,
+        "Run it",
+        "Jobs",
+        "Pinned",
+        "MCP",
+        "What it does",
+        "Arguments",
+        "Cost and needs",
+        "What was proven",
+    ):
+        assert title in titles, titles
+    blocks = [token.content.rstrip("\n") for token in tokens if token.type == "fence"]
+    for form in ("jobs", "local", "pinned", "python", "mcp"):
+        assert shown.locator(f'article.open [data-form="{form}"] code').text_content() in blocks
+    assert sum("me/my own" in block for block in blocks) == 5
+    cells = [tokens[at + 1].content for at, token in enumerate(tokens) if token.type in ("td_open", "th_open")]
+    for one in entry.interface["arguments"]:
+        for flag in one.get("flags", ()):
+            assert any(flag in cell for cell in cells), flag
+    assert len(cells) == 3 * sum(token.type == "tr_open" for token in tokens)
+    first = visit(f"#/{shelf.entries[0].id}")
+    first.get_by_role("button", name="Copy as Markdown").click()
+    expect(first.locator("#said")).to_have_text("Copied: the script as Markdown")
+    assert SOURCE.decode().splitlines()[0] not in first.evaluate("navigator.clipboard.readText()")
 
 
 def test_copying_without_the_clipboard_api(visit: Visit, shelf: Index):
