@@ -333,6 +333,23 @@ def test_dark_by_the_system_and_by_hand(visit: Visit):
     assert max(colour(dark, "backgroundColor")) < 60
 
 
+def test_on_paper_every_form_stands_and_no_button(visit: Visit, shelf: Index):
+    shown = visit(f"#/{shelf.entries[3].id}")
+    shown.emulate_media(media="print")
+    forms = shown.locator("article.open .form")
+    assert [form.locator("h4").inner_text() for form in forms.all()] == ["Jobs", "Local", "Pinned", "Python", "MCP"]
+    assert shown.locator("button:visible, input:visible, .tabs:visible").count() == 0
+
+
+def test_with_colours_of_the_system_the_chosen_tab_and_the_values_show(visit: Visit, shelf: Index):
+    entry = next(one for one in shelf.entries if one.arguments[:1] == ("--model",))
+    shown = visit(f"#/{entry.id}", forced_colors="active")
+    style = "one => { const it = getComputedStyle(one); return [it.outlineStyle, it.borderBottomColor] }"
+    assert shown.locator("article.open .form:visible mark").first.evaluate(style)[0] == "solid"
+    chosen, other = (shown.get_by_role("tab", name=name).evaluate(style)[1] for name in ("Jobs", "MCP"))
+    assert chosen != other
+
+
 @pytest.mark.parametrize("width", [320, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_keeps_anybody_out(visit: Visit, shelf: Index, tmp_path: Path, axe: str, width: int, scheme: str):
