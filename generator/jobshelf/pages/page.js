@@ -313,7 +313,7 @@
     const holder = $(".forms", article), source = $(".source", article);
     addFields(article, holder);
     addTabs(holder);
-    $(".trust", article).after(copyButton("Copy as Markdown", "the script as Markdown", article, () => markdown(article)));
+    all("section", article).at(-1).append(copyButton("Copy as Markdown", "the script as Markdown", article, () => markdown(article)));
     source?.addEventListener("toggle", () => addLines(source, id), { once: true });
   };
   const showScript = (id, section) => {
