@@ -127,14 +127,9 @@ class Recipe:
 
     shelf: Shelf
     prices: Prices
-    tool: str
+    cache: Cache
     examined: str
     named: str
-
-    @property
-    def cache(self) -> Cache:
-        """Where entries are kept."""
-        return open_cache(self.tool)
 
 
 def make_recipe(shelf: Shelf) -> Recipe:
@@ -149,7 +144,7 @@ def make_recipe(shelf: Shelf) -> Recipe:
     return Recipe(
         shelf=shelf,
         prices=prices,
-        tool=tool_digest(),
+        cache=open_cache(tool_digest()),
         examined=_digest(examined),
         named=_digest([shelf.dataset, shelf.github, prices.date, prices.usd_per_hour]),
     )
