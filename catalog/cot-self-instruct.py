@@ -1016,10 +1016,9 @@ def parallel_sizes(models: Models, args: argparse.Namespace) -> tuple[int, int]:
 
 def engine_settings(tensor: int, models: Models, args: argparse.Namespace) -> EngineSettings:
     """Return what the engine is told beside the model."""
-    fits = -1 if args.engine == "vllm" else None  # vLLM finds the longest that the memory holds
     return EngineSettings(
         chat_template_kwargs=args.chat_template_kwargs,
-        max_model_len=args.max_model_len or fits,
+        max_model_len=args.max_model_len,
         dtype=args.dtype,
         quantization=args.quantization,
         tensor_parallel=tensor,
@@ -2417,7 +2416,7 @@ def run_copies(words: Sequence[str], shard: Shard, *, gpus_each: int, copies: in
     running: list[subprocess.Popen[bytes]] = []
     try:
         for copy in range(copies):
-            gpus = ",".join(str(gpu) for gpu in range(copy * gpus_each, (copy + 1) * gpus_each))
+            gpus = ",".join(_gpu_names(gpus_each * copies)[copy * gpus_each : (copy + 1) * gpus_each])
             share = f"{(shard.index - 1) * copies + copy + 1}/{shard.count * copies}"
             argv = [sys.executable, script, *words, "--shard", share]
             running.append(subprocess.Popen(argv, env=os.environ | {"CUDA_VISIBLE_DEVICES": gpus}, stdout=sys.stderr))
@@ -2429,6 +2428,12 @@ def run_copies(words: Sequence[str], shard: Shard, *, gpus_each: int, copies: in
             process.wait()
         raise
     return max((code if code >= 0 else EXIT_UNEXPECTED for code in codes), default=EXIT_DONE)
+
+
+def _gpu_names(count: int) -> list[str]:
+    """Return the names of `count` GPUs: of those that this process may use, where somebody has said which."""
+    visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return visible or [str(gpu) for gpu in range(count)]
 
 
 # --- end block ---
@@ -3961,6 +3966,7 @@ ENGINE_API_ATTEMPTS = 8
 ENGINE_API_TIMEOUT_S = 600.0
 ENGINE_BATCH = 32  # conversations that transformers answers at a time
 ENGINE_WINDOWS = 2  # times as many conversations wait in vLLM as it answers at once, so that it never runs dry
+ENGINE_LONGEST_THAT_FITS = -1  # vLLM finds it: a model for long texts also runs where the memory holds short ones alone
 ENGINE_LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 ENGINE_OVERHEAD = 1.25  # memory for the cache and the work beside the weights, at least
 _ENGINE_SEED_BITS = 31
@@ -4149,21 +4155,18 @@ class VllmEngine:
 
         adapter = _adapter_folder(settings.lora)
         options = {
-            "max_model_len": settings.max_model_len,
-            "quantization": settings.quantization,
+            "model": model.name,
             "revision": model.commit,
             "tokenizer_revision": model.commit,
+            "dtype": settings.dtype,
+            "quantization": settings.quantization,
+            "max_model_len": settings.max_model_len or ENGINE_LONGEST_THAT_FITS,
+            "tensor_parallel_size": settings.tensor_parallel,
+            "gpu_memory_utilization": settings.memory_share,
+            "seed": settings.seed,
         }
-        self._llm = LLM(
-            model=model.name,
-            dtype=settings.dtype,
-            tensor_parallel_size=settings.tensor_parallel,
-            gpu_memory_utilization=settings.memory_share,
-            seed=settings.seed,
-            **_lora_options(adapter),
-            **{name: value for name, value in options.items() if value is not None},
-            **settings.extra,
-        )
+        given = {name: value for name, value in options.items() if value is not None}
+        self._llm = LLM(**{**given, **_lora_options(adapter), **settings.extra})
         self._lora = _vllm_lora(adapter)
         self._tokenizer = self._llm.get_tokenizer()
         self._template = settings.chat_template_kwargs

@@ -36,7 +36,7 @@
 # license = "Apache-2.0"
 # aliases = ["generate_responses"]
 # status = "stable"
-# rehearse = ["{input:questions}", "{output}", "--prompt-column", "question", "--model", "{model}", "--engine", "transformers", "--temperature", "0", "--max-tokens", "8", "--part-rows", "5", "--commit-every", "0"]
+# rehearse = ["{input:questions}", "{output}", "--prompt-column", "question", "--model", "{model}", "--engine", "transformers", "--temperature", "0", "--max-tokens", "8", "--part-rows", "14", "--commit-every", "0"]
 # ///
 """Let a language model answer every row of a dataset, and lose nothing.
 
@@ -153,7 +153,7 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
         "--max-model-len",
         type=_positive,
         metavar="N",
-        help="tokens of prompt and answer together (default: the model's)",
+        help="tokens of prompt and answer together (default: the most that fits)",
     )
     add("--gpu-memory-utilization", type=float, default=0.9, metavar="F", help="share of GPU memory (default: 0.9)")
     add("--tensor-parallel-size", type=_positive, metavar="N", help="GPUs a copy of the model (default: the fewest)")
@@ -466,6 +466,9 @@ def check_sampling(args: argparse.Namespace) -> None:
         raise Stop(
             EXIT_USAGE, f"--n {args.n} with --temperature 0 gives {args.n} equal answers", fix="add --temperature 0.7"
         )
+    if args.lora is not None and args.engine != "vllm":
+        fix = "use --engine vllm, or give --model the name that the API has for model and adapter"
+        raise Stop(EXIT_USAGE, f"--lora has no meaning for --engine {args.engine}", fix=fix)
     if args.json_schema is not None and args.engine == "transformers":
         raise Stop(EXIT_USAGE, "transformers cannot bind an answer to a schema", fix="use --engine vllm or openai")
 
@@ -1814,7 +1817,7 @@ def run_copies(words: Sequence[str], shard: Shard, *, gpus_each: int, copies: in
     running: list[subprocess.Popen[bytes]] = []
     try:
         for copy in range(copies):
-            gpus = ",".join(str(gpu) for gpu in range(copy * gpus_each, (copy + 1) * gpus_each))
+            gpus = ",".join(_gpu_names(gpus_each * copies)[copy * gpus_each : (copy + 1) * gpus_each])
             share = f"{(shard.index - 1) * copies + copy + 1}/{shard.count * copies}"
             argv = [sys.executable, script, *words, "--shard", share]
             running.append(subprocess.Popen(argv, env=os.environ | {"CUDA_VISIBLE_DEVICES": gpus}, stdout=sys.stderr))
@@ -1826,6 +1829,12 @@ def run_copies(words: Sequence[str], shard: Shard, *, gpus_each: int, copies: in
             process.wait()
         raise
     return max((code if code >= 0 else EXIT_UNEXPECTED for code in codes), default=EXIT_DONE)
+
+
+def _gpu_names(count: int) -> list[str]:
+    """Return the names of `count` GPUs: of those that this process may use, where somebody has said which."""
+    visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return visible or [str(gpu) for gpu in range(count)]
 
 
 # --- end block ---
@@ -3358,6 +3367,7 @@ ENGINE_API_ATTEMPTS = 8
 ENGINE_API_TIMEOUT_S = 600.0
 ENGINE_BATCH = 32  # conversations that transformers answers at a time
 ENGINE_WINDOWS = 2  # times as many conversations wait in vLLM as it answers at once, so that it never runs dry
+ENGINE_LONGEST_THAT_FITS = -1  # vLLM finds it: a model for long texts also runs where the memory holds short ones alone
 ENGINE_LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 ENGINE_OVERHEAD = 1.25  # memory for the cache and the work beside the weights, at least
 _ENGINE_SEED_BITS = 31
@@ -3546,21 +3556,18 @@ class VllmEngine:
 
         adapter = _adapter_folder(settings.lora)
         options = {
-            "max_model_len": settings.max_model_len,
-            "quantization": settings.quantization,
+            "model": model.name,
             "revision": model.commit,
             "tokenizer_revision": model.commit,
+            "dtype": settings.dtype,
+            "quantization": settings.quantization,
+            "max_model_len": settings.max_model_len or ENGINE_LONGEST_THAT_FITS,
+            "tensor_parallel_size": settings.tensor_parallel,
+            "gpu_memory_utilization": settings.memory_share,
+            "seed": settings.seed,
         }
-        self._llm = LLM(
-            model=model.name,
-            dtype=settings.dtype,
-            tensor_parallel_size=settings.tensor_parallel,
-            gpu_memory_utilization=settings.memory_share,
-            seed=settings.seed,
-            **_lora_options(adapter),
-            **{name: value for name, value in options.items() if value is not None},
-            **settings.extra,
-        )
+        given = {name: value for name, value in options.items() if value is not None}
+        self._llm = LLM(**{**given, **_lora_options(adapter), **settings.extra})
         self._lora = _vllm_lora(adapter)
         self._tokenizer = self._llm.get_tokenizer()
         self._template = settings.chat_template_kwargs

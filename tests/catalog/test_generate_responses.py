@@ -169,6 +169,7 @@ def test_what_datasets_knows_of_the_columns_stays_known(script: Script, server: 
         (("--top-p", "0"), 2, "--top-p is 0"),
         (("--n", "2", "--temperature", "0"), 2, "equal answers"),
         (("--n", "0"), 2, "not a positive number"),
+        (("--lora", "user/adapter"), 2, "--lora has no meaning for --engine openai"),
         (("--json-schema", "[1]"), 2, "not a JSON object"),
         (("--engine-args", "{"), 2, "is not JSON"),
         (("--shard", "3/2"), 2, "--shard"),
