@@ -4280,14 +4280,14 @@ class TransformersEngine:
         from transformers import AutoModelForCausalLM, AutoTokenizer
         from transformers.utils import logging
 
+        if settings.lora is not None:
+            raise Stop(EXIT_USAGE, "an adapter needs vLLM here", fix="add --engine vllm, or merge it into the model")
         logging.disable_progress_bar()
         place = "cuda" if torch.cuda.is_available() else "cpu"
         dtype: Any = settings.dtype if settings.dtype != "auto" or place == "cuda" else torch.float32
         options = {"revision": model.commit} if model.commit else {}
         self._tokenizer = AutoTokenizer.from_pretrained(model.name, padding_side="left", **options)
         self._model = AutoModelForCausalLM.from_pretrained(model.name, dtype=dtype, **options, **settings.extra)
-        if adapter := _adapter_folder(settings.lora):
-            self._model.load_adapter(str(adapter))
         self._model.to(place).eval()
         if self._tokenizer.pad_token_id is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
