@@ -1,6 +1,6 @@
 """How fast generate-responses is: beside a bare `LLM.chat`, beside one call a row; what a restart costs; its memory.
 
-    uv run python bench/generate_responses.py [--full] [--model M] [--rounds 3]
+    uv run python bench/generate_responses.py [--full] [--model M] [--rounds 3] [--rows N]
 
 All of it with one vLLM in one process, in turns, its start excluded: the bare call over all prompts, and the whole script,
 which reads them from the embedded Hub and persists the answers there as it goes. M is a folder or a model of the Hub (the
@@ -138,8 +138,10 @@ def main() -> int:
     parser.add_argument("--full", action="store_true", help="more rows: minutes instead of one")
     parser.add_argument("--model", help="default: the tiny model of the rehearsals")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rows", type=int, help="rows for vLLM (default: 2,000, with --full 8,000)")
     args = parser.parse_args()
     rows, many = (8000, 100_000) if args.full else (2000, 20_000)
+    rows = args.rows or rows
     import tempfile
 
     from jobshelf.rehearse.tiny_model import tiny_model
