@@ -21,10 +21,8 @@ from jobshelf.rehearse.verdict import NotApplicable
 from jobshelf.rehearse.world import World, Worlds
 
 Check = Callable[[Result, Sequence[Table]], str | None]
-# Most of a scenario is waiting: for the Hub to close, for Retry-After, for a request that is held back. Not so for what
-# takes its seconds to import a framework, or to compute.
+# Most of a scenario is waiting: for the Hub to close, for Retry-After, for a request that is held back.
 _AT_ONCE_A_CORE = 4
-_SHORT_SECONDS = 5.0
 _MOST_AT_ONCE = 8
 _MARGIN = 2
 _Item = TypeVar("_Item")
@@ -130,9 +128,8 @@ class Stage:
         wants_one = not str(self.subject.header.tool("hf-jobs").get("flavor", "cpu")).startswith("cpu")
         if wants_one and shutil.which("nvidia-smi"):
             return 1
-        a_core = _AT_ONCE_A_CORE if self.first.ended.seconds < _SHORT_SECONDS else 1
         fits = _free_bytes() // (_MARGIN * max(self.first.ended.peak_bytes, 1))
-        return max(1, min(_MOST_AT_ONCE, a_core * (os.cpu_count() or 1), fits))
+        return max(1, min(_MOST_AT_ONCE, _AT_ONCE_A_CORE * (os.cpu_count() or 1), fits))
 
     def close(self) -> None:
         """End the worlds that are still open."""
