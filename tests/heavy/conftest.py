@@ -29,6 +29,7 @@ _BUILT = re.compile(r"^Installed \d+ packages", re.MULTILINE)
 
 RunScript = Callable[..., dict[str, Any]]
 Installed = Callable[[Path], Path]
+InCatalog = Callable[[str], list[str | Path]]
 Serving = Callable[..., AbstractContextManager[str]]
 
 
@@ -68,7 +69,7 @@ def installed(cpu_builds: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture
-def in_catalog(user: dict[str, str], installed: Installed, tmp_path: Path) -> Callable[[str], list[str | Path]]:
+def in_catalog(installed: Installed) -> InCatalog:
     """`in_catalog("generate-responses.py")`: the beginning of its command line, with the header of its users."""
     return lambda name: [installed(CATALOG / name), CATALOG / name]
 
@@ -87,7 +88,7 @@ def serving(user: dict[str, str], installed: Installed, tmp_path: Path) -> Servi
         ):
             try:
                 url = json.loads(process.stdout.readline() or "{}").get("url", "")
-                while not answers(f"{url}/models"):
+                while not answers(f"{url.removesuffix('/v1')}/health"):
                     assert process.poll() is None, log.read_text()[-4000:]
                     time.sleep(0.2)
                 yield url

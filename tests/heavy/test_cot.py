@@ -8,7 +8,7 @@ import signal
 import struct
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,35 +16,27 @@ import polars as pl
 import pytest
 
 from blocks.chat_server import chat_server
-from catalog.conftest import CATALOG, jsonl
+from catalog.conftest import jsonl
 from catalog.self_instruct import candidates, kept, play
-from jobshelf.rehearse.fixtures import SELF_INSTRUCT, find_model
+from heavy.conftest import InCatalog
+from jobshelf.rehearse.fixtures import SELF_INSTRUCT
 from jobshelf.rehearse.tiny_model import tiny_model
 from jobshelf.sample_data import questions
-from support import BIN
 
 pytestmark = [pytest.mark.heavy, pytest.mark.inference, pytest.mark.timeout(900)]
-SCRIPT = CATALOG / "cot-self-instruct.py"
+NAME = "cot-self-instruct.py"
 WORDS = ("--k-responses", "3", "--part-rows", "2", "--commit-every", "0", "--json")
 SPEAKING = ("--num-samples", "6", "--max-tokens", "24")
 Make = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def written(folder: Path, files: Mapping[str, bytes]) -> Path:
-    folder.mkdir()
-    for name, data in files.items():
-        (folder / name).write_bytes(data)
-    return folder
-
-
-@pytest.fixture
-def speaker(tmp_path: Path) -> Path:
-    return written(tmp_path / "speaker", find_model("self-instruct").make())
-
-
 @pytest.fixture
 def judge(tmp_path: Path) -> Path:
-    return written(tmp_path / "judge", reward_model())
+    folder = tmp_path / "judge"
+    folder.mkdir()
+    for name, data in reward_model().items():
+        (folder / name).write_bytes(data)
+    return folder
 
 
 @pytest.fixture
@@ -71,11 +63,11 @@ def reward_model() -> dict[str, bytes]:
 
 
 @pytest.fixture
-def make(user: dict[str, str], seeds: Path, tmp_path: Path) -> Make:
+def make(user: dict[str, str], in_catalog: InCatalog, seeds: Path, tmp_path: Path) -> Make:
     """`make("./out", "--engine", "vllm")`: run the script from the seeds."""
 
     def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
-        argv = [BIN / "uv", "run", SCRIPT, seeds, *words, *WORDS]
+        argv = [*in_catalog(NAME), seeds, *words, *WORDS]
         return subprocess.run(argv, env=user, cwd=tmp_path, capture_output=True, text=True, timeout=800)
 
     return run
@@ -87,7 +79,7 @@ def told(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 
 
 def test_both_engines_write_the_same_questions(
-    make: Make, speaker: Path, tmp_path: Path, user: dict[str, str], seeds: Path
+    make: Make, speaker: Path, tmp_path: Path, user: dict[str, str], seeds: Path, in_catalog: InCatalog
 ) -> None:
     for engine in ("transformers", "vllm"):
         extra = ("--engine-args", '{"enforce_eager": true}') if engine == "vllm" else ()
@@ -103,7 +95,7 @@ def test_both_engines_write_the_same_questions(
     assert kept(tmp_path / "vllm") == kept(tmp_path / "transformers")
 
     # killed when a part is there, and run again: the same rows
-    argv = [BIN / "uv", "run", SCRIPT, seeds, "./killed", "--model", speaker, "--engine", "vllm", *SPEAKING, *WORDS]
+    argv = [*in_catalog(NAME), seeds, "./killed", "--model", speaker, "--engine", "vllm", *SPEAKING, *WORDS]
     argv += ["--engine-args", '{"enforce_eager": true}']
     process = subprocess.Popen(argv, env=user, cwd=tmp_path, stdout=-3, stderr=-3, start_new_session=True)
     while not list(tmp_path.glob("killed/data/candidates-*.parquet")) and process.poll() is None:

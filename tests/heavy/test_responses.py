@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 from catalog.conftest import CATALOG, jsonl
 from catalog.self_instruct import candidates, kept
-from heavy.conftest import Serving
+from heavy.conftest import InCatalog, Installed, Serving
 from jobshelf.rehearse import Outcome, rehearse, to_text
 from jobshelf.rehearse.fixtures import SELF_INSTRUCT
 from jobshelf.rehearse.tiny_model import HEADS, HIDDEN, KEY_VALUE_HEADS, LAYERS
@@ -36,9 +36,7 @@ def prompts(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def answer(
-    user: dict[str, str], in_catalog: Callable[[str], list[str | Path]], prompts: Path, tmp_path: Path
-) -> Answer:
+def answer(user: dict[str, str], in_catalog: InCatalog, prompts: Path, tmp_path: Path) -> Answer:
     """`answer("./out", "--model", model)`: run the script over the prompts."""
 
     def run(*words: str | Path, source: Path = prompts) -> subprocess.CompletedProcess[str]:
@@ -61,7 +59,7 @@ def said(row: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(row[name] for name in ("id", "response", "finish_reason", "prompt_tokens", "output_tokens", "error"))
 
 
-def test_vllm_is_killed_refused_and_run_again(installed: Callable[[Path], Path]) -> None:
+def test_vllm_is_killed_refused_and_run_again(installed: Installed) -> None:
     """One whole run, its twin, three kills and one fault: the same rows, texts and finish reasons each time."""
     installed(CATALOG / NAME)
     words = [
@@ -160,7 +158,7 @@ def test_servers_that_people_have(
     real_rows: Callable[[str], list[dict[str, Any]]],
     tmp_path: Path,
     user: dict[str, str],
-    in_catalog: Callable[[str], list[str | Path]],
+    in_catalog: InCatalog,
 ) -> None:
     """Both scripts, through the API of a real server, over rows of gsm8k: the model says what it is made to say."""
     seeds = tmp_path / "seeds.jsonl"
