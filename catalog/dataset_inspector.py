@@ -115,7 +115,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line `argv` (default: that of the process) and return the exit code."""
     parser = build_parser()
-    args = parser.parse_args(argv)
+    args = parser.parse_intermixed_args(argv)
     args.inputs = [*args.input, *args.dataset]
     if not args.inputs and not args.json_schema:
         parser.error("name an input: INPUT, or --dataset D")
@@ -124,7 +124,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def inspect_all(args: argparse.Namespace) -> int:
     """Inspect each input and report; stop with the code of the first that failed."""
-    count_tokens = load_tokenizer(args.tokenizer) if args.tokenizer and not args.dry_run else None
+    count_tokens = load_tokenizer(args.tokenizer) if args.tokenizer is not None and not args.dry_run else None
     reports, stops = [], []
     for given in args.inputs:
         try:
@@ -774,7 +774,7 @@ def token_advice() -> str:
 
 
 # --- end block ---
-# --- block: source 2 (jobshelf) ---
+# --- block: source 3 (jobshelf) ---
 SOURCE_FORMATS = {
     ".parquet": "parquet",
     ".jsonl": "jsonl",
@@ -791,6 +791,8 @@ SOURCE_SPLIT_WORDS = {
     "test": ("test", "testing", "eval", "evaluation"),
 }
 SOURCE_SAMPLED_BYTES = 65536
+# What Polars goes on with after it has said what is wrong: which of its own options would help, where it was.
+_SOURCE_ADVICE = re.compile(r" (?:Consider setting|You might want to try|The current offset|This error occurred) ")
 _REPO_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
@@ -834,15 +836,44 @@ def resolve_source(
     `preferred_config` is taken, where it exists, when `config` is not given. Stops with 2 for what cannot be an
     input, 3 for a gated one, 4 for one that is missing or holds nothing readable.
     """
-    path = Path(given).expanduser()
-    if given.startswith("hf://"):
-        source = _from_hf_path(given, revision, token)
-    elif path.exists() or not _REPO_ID.fullmatch(given):
-        source = _from_local(given, path)
-    else:
-        source = _from_hub(given, given, "", revision, token)
-    described, layout = source
+    described, layout = _found(given, revision, token)
     return _choose(described, layout, config, split, preferred_config)
+
+
+def resolve_configs(
+    given: str,
+    *,
+    split: str | None = None,
+    revision: str | None = None,
+    token: str | None = None,
+    preferred_config: str | None = None,
+) -> tuple[Source, ...]:
+    """Describe the same split of every config that has it, in the order of the dataset, with the calls that one takes.
+
+    `split` is by default that of the `preferred_config`, or of the first config. Stops as `resolve_source` does.
+    """
+    described, layout = _found(given, revision, token)
+    having = [config for config, splits in layout.items() if split is None or split in splits]
+    if not having:
+        return (_choose(described, layout, None, split, preferred_config),)
+    first = _choose(described, layout, preferred_config if preferred_config in having else having[0], split, None)
+    others = [config for config, splits in layout.items() if first.split not in splits]
+    if others:
+        note(f"{len(others)} configs have no split {first.split} and are left out: {', '.join(others[:5])}")
+    return tuple(_choose(described, layout, config, first.split, None) for config in layout if config not in others)
+
+
+def _found(given: str, revision: str | None, token: str | None) -> tuple[Source, _Layout]:
+    path = Path(given).expanduser()
+    if not given.strip():
+        raise Stop(EXIT_USAGE, "the input is empty", fix="name a Hub dataset (user/name), or ./path")
+    if given.startswith("hf://"):
+        return _from_hf_path(given, revision, token)
+    if not path.exists() and _REPO_ID.fullmatch(given):
+        return _from_hub(given, given, "", revision, token)
+    if path.exists() and revision is not None:
+        raise Stop(EXIT_USAGE, f"{given} is here and has no revision {revision!r}", fix="leave --revision away")
+    return _from_local(given, path)
 
 
 def locate(source: Source, files: Iterable[str], token: str | None) -> tuple[list[str], dict[str, str] | None]:
@@ -861,7 +892,7 @@ def locate(source: Source, files: Iterable[str], token: str | None) -> tuple[lis
 
 def unreadable(source: Source, what: str, error: Exception) -> Stop:
     """Return the Stop for what Polars says about `what`: 5 when the network failed, 4 when the data is at fault."""
-    said = one_line(error)
+    said = _SOURCE_ADVICE.split(one_line(error), maxsplit=1)[0].rstrip(" .:")
     if re.search(
         r"error (sending request|following redirect)|object-store|HTTP status|timed out|too many requests",
         said,
@@ -891,7 +922,7 @@ def _from_local(given: str, path: Path) -> tuple[Source, _Layout]:
     if path.is_file():
         folder, files, card = path.parent, (path.name,), None
     elif path.is_dir():
-        folder, files = path, tuple(sorted(item.relative_to(path).as_posix() for item in path.rglob("*.*")))
+        folder, files = path, _files_below(path)
         card = path / "README.md"
     elif _REPO_ID.fullmatch(given) or "/" in given or Path(given).suffix in SOURCE_FORMATS:
         raise Stop(EXIT_INPUT, f"found no file or folder {given!r}", fix="check the path")
@@ -903,6 +934,11 @@ def _from_local(given: str, path: Path) -> tuple[Source, _Layout]:
     layout = {"default": {"train": data}} if path.is_file() else _layout(data, _front_matter(card))
     described = _described(given, None, None, folder, data)
     return described, layout
+
+
+def _files_below(folder: Path) -> tuple[str, ...]:
+    # Nothing but files: to open a pipe would wait for its other end.
+    return tuple(sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*") if path.is_file()))
 
 
 def _from_hf_path(given: str, revision: str | None, token: str | None) -> tuple[Source, _Layout]:
@@ -1340,7 +1376,7 @@ def _next_item(parser: json.JSONDecoder, buffer: str, start: int) -> tuple[objec
 
 
 # --- end block ---
-# --- block: formats 2 (jobshelf) ---
+# --- block: formats 3 (jobshelf) ---
 READY = "READY"
 NEEDS_MAPPING = "NEEDS MAPPING"
 INCOMPATIBLE = "INCOMPATIBLE"
@@ -1452,7 +1488,7 @@ def _profile(name: str, values: Sequence[Any], type_name: str) -> Column:
         nulls=kinds.count("null"),
         empty=sum(its == "empty list" or (its == "text" and not value.strip()) for value, its in pairs),
         unusable=tuple(unusable),
-        roles=frozenset(str(_role(turn)) for turn in turns),
+        roles=frozenset(_role(turn) for turn in turns if isinstance(_given_role(turn), str)),
         values=tuple(values),
     )
 
@@ -1524,7 +1560,11 @@ def _turns(value: str | Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [turn for turn in (json.loads(value) if isinstance(value, str) else value) if turn is not None]
 
 
-def _role(turn: Mapping[str, Any]) -> str | None:
+def _role(turn: Mapping[str, Any]) -> str:
+    return str(_given_role(turn))
+
+
+def _given_role(turn: Mapping[str, Any]) -> object:
     return next((turn[key] for key in ROLE_KEYS if key in turn), None)
 
 
@@ -1534,7 +1574,12 @@ def _content(turn: Mapping[str, Any]) -> str | list[Any] | None:
 
 def _turns_have_content(value: str | Sequence[Mapping[str, Any]]) -> bool:
     turns = json.loads(value) if isinstance(value, str) else value
-    return all(turn and (turn.get("tool_calls") or isinstance(_content(turn), str | list)) for turn in turns)
+    return all(
+        turn
+        and isinstance(_given_role(turn), str)
+        and (turn.get("tool_calls") or isinstance(_content(turn), str | list))
+        for turn in turns
+    )
 
 
 # --- judges: each takes the method and the columns ---
@@ -1997,8 +2042,10 @@ def _usable_test(column: Column) -> str:
             column.values[row] == "" for row in column.unusable
         )
         return f"bool({_at(column)})" if empties else f"{_at(column)} is not None"
-    _, key = _turn_keys(column)
+    role, key = _turn_keys(column)
     said = f"turn and (turn.get({key!r}) is not None or turn.get('tool_calls'))"
+    if any(not isinstance(_given_role(turn), str) for turns in _chats_of(column) for turn in turns):
+        said += f" and isinstance(turn.get({role!r}), str)"
     return f"bool({_at(column)}) and all({said} for turn in {_decoded_turns(column)})"
 
 
@@ -2181,7 +2228,7 @@ def _roles_known(*columns: Column) -> bool:
 def _role_names(columns: Sequence[Column]) -> dict[str, str]:
     """Return role -> the role that templates know: by its name, else by whether it opens conversations."""
     found = sorted({role for column in columns for role in column.roles} - KNOWN_ROLES - ROLE_NAMES.keys())
-    opening = {str(_role(turns[0])) for column in columns for turns in _chats_of(column) if turns}
+    opening = {_role(turns[0]) for column in columns for turns in _chats_of(column) if turns}
     names = {role: ROLE_NAMES.get(role.lower(), role.lower()) for role in found}
     guessed = {role: "user" if role in opening else "assistant" for role in found if names[role] not in KNOWN_ROLES}
     return ROLE_NAMES | names | guessed
@@ -2217,7 +2264,7 @@ def _chat_flaw(column: Column, table: Table) -> str:
 def _opens_with_user(column: Column) -> bool:
     names = _role_names([column])
     return any(
-        names.get(str(_role(turns[0])), _role(turns[0])) in {"user", "system"} for turns in _chats_of(column) if turns
+        names.get(_role(turns[0]), _role(turns[0])) in {"user", "system"} for turns in _chats_of(column) if turns
     )
 
 
