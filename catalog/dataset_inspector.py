@@ -115,8 +115,11 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line `argv` (default: that of the process) and return the exit code."""
     parser = build_parser()
-    args = parser.parse_intermixed_args(argv)
-    args.inputs = [*args.input, *args.dataset]
+    args, more = parser.parse_known_args(argv)  # an INPUT may stand behind an option: parse_args() would refuse it
+    unknown = [word for word in more if word.startswith("-")]
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    args.inputs = [*args.input, *more, *args.dataset]
     if not args.inputs and not args.json_schema:
         parser.error("name an input: INPUT, or --dataset D")
     return run_to_exit(lambda: show_schema() if args.json_schema else inspect_all(args))
