@@ -181,11 +181,9 @@ def viewer_source(given: str, args: argparse.Namespace) -> Source | None:
     if is_local(given) or given.startswith("hf://") or args.revision or args.samples > VIEWER_ROWS:
         return None
     answer = ask_viewer("splits", dataset=given)
-    if answer is None or not answer["splits"]:
+    layout = layout_of(answer) if answer is not None else {}
+    if answer is None or not layout:
         return None
-    layout: dict[str, list[str]] = {}
-    for item in answer["splits"]:
-        layout.setdefault(item["config"], []).append(item["split"])
     config = _pick("config", args.config, layout, default_config(given, args.config, list(layout)), given)
     splits = layout[config]
     split = _pick("split", args.split, splits, default_split(splits), given)
@@ -194,13 +192,25 @@ def viewer_source(given: str, args: argparse.Namespace) -> Source | None:
     return replace(described, commit=answer["commit"], format="viewer", **places)
 
 
+def layout_of(answer: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return config -> its splits; nothing when the answer has another form than the viewer's."""
+    layout: dict[str, list[str]] = {}
+    try:
+        for item in answer["splits"]:
+            layout.setdefault(str(item["config"]), []).append(str(item["split"]))
+    except (KeyError, TypeError):
+        return {}
+    return layout
+
+
 def default_config(given: str, asked: str | None, configs: Sequence[str]) -> str:
     """Return the config that load_dataset() takes without a name, the first when it would ask for one."""
     if asked or len(configs) == 1 or "default" in configs:
         return "default" if "default" in configs else configs[0]
-    info = ask(f"{hub_endpoint()}/api/datasets/{given}") or {}
-    declared = (info.get("cardData") or {}).get("configs") or []
-    named = [entry.get("config_name") for entry in declared if isinstance(entry, dict) and entry.get("default")]
+    card = (ask(f"{hub_endpoint()}/api/datasets/{given}") or {}).get("cardData")
+    declared = card.get("configs") if isinstance(card, dict) else None
+    entries = declared if isinstance(declared, list) else []
+    named = [entry.get("config_name") for entry in entries if isinstance(entry, dict) and entry.get("default")]
     return next((name for name in named if name in configs), configs[0])
 
 
@@ -208,11 +218,16 @@ def viewer_head(source: Source, count: int) -> Head | None:
     """Return the first rows from the viewer; None when it has none, or shortened them."""
     where = {"dataset": source.given, "config": source.config, "split": source.split}
     answer = ask_viewer("rows", **where, offset=0, length=count)
-    if answer is None or any(row["truncated_cells"] for row in answer["rows"]):
+    if answer is None:
         return None
-    features = {feature["name"]: feature_name(feature["type"]) for feature in answer["features"]}
+    try:
+        rows = tuple(dict(row["row"]) for row in answer["rows"])
+        shortened_cells = any(row["truncated_cells"] for row in answer["rows"])
+        features = {str(feature["name"]): feature_name(feature["type"]) for feature in answer["features"]}
+    except (KeyError, TypeError, ValueError):  # of another form than the viewer's
+        return None
     total = None if answer.get("partial") else answer.get("num_rows_total")
-    return Head(rows=tuple(row["row"] for row in answer["rows"]), features=features, total=total)
+    return None if shortened_cells else Head(rows=rows, features=features, total=total)
 
 
 def feature_name(feature: object) -> str:
@@ -965,10 +980,7 @@ def _from_hub(given: str, repo_id: str, inside: str, revision: str | None, token
         if info.gated:  # everybody may see what it is; only some may read its files
             retry(lambda: api.auth_check(repo_id, repo_type="dataset"), what=f"asking for access to {repo_id}")
     except HfHubHTTPError as error:
-        stop = _refusal(error, repo_id, revision, token)
-        if stop is None:
-            raise
-        raise stop from error
+        raise _refusal(error, repo_id, revision, token) from error
     names = tuple(sorted(sibling.rfilename for sibling in info.siblings or ()))
     files = _inside(given, names, inside) if inside else names
     data = _data_files(given, files)
@@ -977,7 +989,7 @@ def _from_hub(given: str, repo_id: str, inside: str, revision: str | None, token
     return replace(described, private=bool(info.private)), _layout(data, front_matter)
 
 
-def _refusal(error: Exception, repo_id: str, revision: str | None, token: str | None) -> Stop | None:
+def _refusal(error: Exception, repo_id: str, revision: str | None, token: str | None) -> Stop:
     kind, status = type(error).__name__, http_status(error)
     if kind == "GatedRepoError":
         fix = f"ask for access at its page on the Hub, then {token_advice()}"
@@ -990,7 +1002,8 @@ def _refusal(error: Exception, repo_id: str, revision: str | None, token: str | 
         return Stop(EXIT_INPUT, f"there is no dataset {repo_id} {seen}", fix=fix)
     if status in {401, 403}:
         return Stop(EXIT_TOKEN, f"the Hub does not accept the token for {repo_id}: {status}", fix=token_advice())
-    return None
+    fix = "check HF_ENDPOINT and the proxy, then run the same command again"
+    return Stop(EXIT_ENVIRONMENT, f"the Hub answered {status} for {repo_id}", fix=fix)
 
 
 def _described(

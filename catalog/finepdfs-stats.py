@@ -1695,10 +1695,7 @@ def _from_hub(given: str, repo_id: str, inside: str, revision: str | None, token
         if info.gated:  # everybody may see what it is; only some may read its files
             retry(lambda: api.auth_check(repo_id, repo_type="dataset"), what=f"asking for access to {repo_id}")
     except HfHubHTTPError as error:
-        stop = _refusal(error, repo_id, revision, token)
-        if stop is None:
-            raise
-        raise stop from error
+        raise _refusal(error, repo_id, revision, token) from error
     names = tuple(sorted(sibling.rfilename for sibling in info.siblings or ()))
     files = _inside(given, names, inside) if inside else names
     data = _data_files(given, files)
@@ -1707,7 +1704,7 @@ def _from_hub(given: str, repo_id: str, inside: str, revision: str | None, token
     return replace(described, private=bool(info.private)), _layout(data, front_matter)
 
 
-def _refusal(error: Exception, repo_id: str, revision: str | None, token: str | None) -> Stop | None:
+def _refusal(error: Exception, repo_id: str, revision: str | None, token: str | None) -> Stop:
     kind, status = type(error).__name__, http_status(error)
     if kind == "GatedRepoError":
         fix = f"ask for access at its page on the Hub, then {token_advice()}"
@@ -1720,7 +1717,8 @@ def _refusal(error: Exception, repo_id: str, revision: str | None, token: str | 
         return Stop(EXIT_INPUT, f"there is no dataset {repo_id} {seen}", fix=fix)
     if status in {401, 403}:
         return Stop(EXIT_TOKEN, f"the Hub does not accept the token for {repo_id}: {status}", fix=token_advice())
-    return None
+    fix = "check HF_ENDPOINT and the proxy, then run the same command again"
+    return Stop(EXIT_ENVIRONMENT, f"the Hub answered {status} for {repo_id}", fix=fix)
 
 
 def _described(

@@ -12,7 +12,9 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from types import ModuleType
 from typing import Any
 
@@ -328,3 +330,43 @@ def test_a_group_whose_name_is_100_mb(run: Run, tmp_path: Path) -> None:
 def test_hardware_that_is_empty_is_answered_with_the_nearest(run: Run, tmp_path: Path) -> None:
     (tmp_path / "d.jsonl").write_bytes(jsonl([ROW]))
     assert_outcome(run("estimate_cost", "d.jsonl", "--hardware", ""), 2, "there is no flavor ''")
+
+
+NONSENSE = (
+    {},
+    {"splits": None},
+    {"splits": "all"},
+    {"splits": [1]},
+    {"splits": [{"config": "default"}]},
+    {"splits": [{"config": "default", "split": "train"}]},  # and the same answer where rows are asked for
+    {"splits": [{"config": "default", "split": "train"}], "rows": [{"row": 1}], "features": []},
+    {"splits": [{"config": "default", "split": "train"}], "rows": [], "features": [{"type": 1}]},
+    {"splits": [{"config": "a", "split": "b"}, {"config": "c", "split": "d"}], "cardData": ["x"]},
+)
+
+
+@pytest.mark.parametrize("number", range(len(NONSENSE)))
+def test_a_viewer_that_answers_nonsense_is_done_without(run: Run, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    body = json.dumps(NONSENSE[number]).encode()
+    asked = []
+
+    class Nonsense(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path.partition("?")[0])
+            is_known = self.path.startswith(("/splits", "/rows")) or "cardData" in NONSENSE[number]
+            self.send_response(200 if is_known and len(asked) < 4 else 404)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Nonsense) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        endpoint = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setenv("HF_ENDPOINT", endpoint)
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
+        done = run("dataset_inspector", "alice/d")
+        server.shutdown()
+    assert_outcome(done, 5, "the Hub answered 404 for alice/d")  # it is then looked for among the files
+    assert asked[-1] == "/api/datasets/alice/d"
