@@ -133,7 +133,7 @@ def test_llms_txt_has_the_form_of_llmstxt_org(index):
     text = emit(index)["llms.txt"].decode()
     lines = text.splitlines()
     assert lines[0] == f"# {index.name}" and lines[2].startswith("> ")
-    assert re.findall("^## (.*)$", text, re.MULTILINE) == ["Scripts", "For programs", "Optional"]
+    assert re.findall("^## (.*)$", text, re.MULTILINE) == ["Scripts", "Guides", "For programs", "Optional"]
     files = {*emit(index), "SHA256SUMS"}
     for url in re.findall(r"\]\((.*?)\)", text):
         assert url.startswith("https://github.com/") or url.removeprefix(script_url(index.dataset, "")) in files
@@ -209,7 +209,8 @@ def test_what_a_script_says_of_itself_stays_text(index, text):
         if path.endswith(".json"):
             json.loads(hostile[path])
     assert json.loads(hostile["index.json"])["entries"][0]["title"] == text
-    for path in ("README.md", "llms.txt", f"scripts/{index.entries[0].id}.md"):
+    skill = [f"skills/jobshelf/{name}" for name in ("SKILL.md", "references/scripts.md")]
+    for path in ("README.md", "llms.txt", f"scripts/{index.entries[0].id}.md", *skill):
         assert elements(hostile[path].decode()) == elements(harmless[path].decode()), path
         assert "\x1b" not in hostile[path].decode() and "\u202e" not in hostile[path].decode()
 

@@ -337,7 +337,7 @@ def _usd(text: str) -> float:
 
 
 def _add_keeping(verbs: argparse._SubParsersAction[_Parser]) -> None:
-    index = _verb(verbs, "index", _index, "rebuild index.json from the catalogue")
+    index = _verb(verbs, "index", _index, "rebuild index.json from the catalogue, and what is derived from it")
     index.add_argument("--check", action="store_true", help="write nothing; fail when the committed file is stale")
     publish = _verb(verbs, "publish", _publish, "mirror the shelf to its Hub dataset")
     publish.add_argument(
@@ -958,15 +958,20 @@ def _webhook_delete(arguments: argparse.Namespace) -> int:
 
 
 def _index(arguments: argparse.Namespace) -> int:
-    from jobshelf.index import check_index, write_index
+    from jobshelf.derive import check_derived, write_derived
+    from jobshelf.index import check_index, load_index, write_index
     from jobshelf.shelf import find_shelf
 
     shelf = find_shelf()
     if arguments.check:
-        print(f"{shelf.index_file.name} is what the catalogue says ({len(check_index(shelf).entries)} scripts)")
+        index = check_index(shelf)
+        check_derived(shelf, index)
+        print(f"{shelf.index_file.name} is what the catalogue says ({len(index.entries)} scripts)")
         return 0
     built = write_index(shelf)
+    written = write_derived(shelf, load_index(shelf))
     print("\n".join([f"wrote {shelf.index_file.name}: {built.count} scripts", *built.notes]))
+    print("".join(f"wrote {path.relative_to(shelf.root).as_posix()}\n" for path in written), end="")
     return 0
 
 

@@ -7,18 +7,24 @@ among them: it covers the scripts too, so the publisher writes it last.
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from jobshelf.errors import EXIT_CODES
 from jobshelf.forms import script_url
+from jobshelf.guides import read_guides
 from jobshelf.index import SCHEMA_FILE, Entry, Index, schema_text, words
 from jobshelf.render import one_line, render
+from jobshelf.skill import guide_title, skill_files
 
 Emitter = Callable[[Index], Mapping[str, bytes]]
 _RETIRED = ("deprecated", "disabled")
 _FEED_LENGTH = 100
+_PLACEHOLDER = re.compile(r"\{[a-z]+(:[^{}]*)?\}")
 
 
 def emit(index: Index) -> dict[str, bytes]:
@@ -68,13 +74,21 @@ def script_page(entry: Entry) -> str:
         rehearsed=words.rehearsal(entry),
         machine=words.machine(entry),
         commands=list(words.commands(entry)),
+        small=_small(entry),
         why=entry.data.get("behaviour", {}).get("inconclusive") or "no reason is recorded",
     )
 
 
 def llms(index: Index) -> dict[str, bytes]:
     """`llms.txt` (llmstxt.org): where a language model finds what."""
-    return {"llms.txt": render("llms.txt.jinja", index=index, base=script_url(index.dataset, "")).encode()}
+    titles = {name: guide_title(text) for name, text in read_guides().items()}
+    base = script_url(index.dataset, "")
+    return {"llms.txt": render("llms.txt.jinja", index=index, base=base, guides=titles, exit_codes=EXIT_CODES).encode()}
+
+
+def skill(index: Index) -> dict[str, bytes]:
+    """`skills/<name>/`: the shelf as a skill that agents install by copying the folder."""
+    return {f"skills/{path}": data for path, data in skill_files(index).items()}
 
 
 def ai_catalog(index: Index) -> dict[str, bytes]:
@@ -117,7 +131,25 @@ def feed(index: Index) -> dict[str, bytes]:
     return {"feed.xml": render("feed.xml.jinja", index=named, address=address, items=items).encode()}
 
 
-EMITTERS: Final[tuple[Emitter, ...]] = (index_files, short_index, card, script_files, llms, ai_catalog, rules, feed)
+EMITTERS: Final[tuple[Emitter, ...]] = (
+    index_files,
+    short_index,
+    card,
+    script_files,
+    llms,
+    ai_catalog,
+    rules,
+    feed,
+    skill,
+)
+
+
+def _small(entry: Entry) -> str:
+    """Return the command of the rehearsal, with its placeholders; "" where none is recorded."""
+    if entry.rehearsal is None:
+        return ""
+    words_ = (word if _PLACEHOLDER.search(word) else shlex.quote(word) for word in entry.rehearsal["arguments"])
+    return " ".join(("uv run", entry.url, *words_))
 
 
 def _short(entry: Entry) -> dict[str, Any]:
