@@ -18,13 +18,15 @@ FLOORS = (
     ("cli",),
     ("demo", "testing"),
     ("rehearse", "publish", "jobs", "host", "scaffold"),
-    ("emit", "page"),
+    ("emit", "page", "derive"),
+    ("skill",),
+    ("guides",),
     ("index", "hardware"),
     ("vet", "record"),
     ("interface", "client", "blocks", "hub", "render", "sample_data"),
     ("script", "shelf", "forms"),
     ("launch",),
-    ("errors",),
+    ("errors", "workers"),
 )
 # Modules that may import nothing of ours but the one named.
 ALONE = {"script": {"errors"}, "hub": {"errors"}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, get_args
@@ -15,6 +16,7 @@ from jobshelf.hub.refusal import Refusal
 
 FaultKind = Literal["status", "delay", "reset", "lost", "truncate"]
 _LONGEST_SECONDS = 3600
+_LOOK_SECONDS = 0.05
 
 
 @dataclass(slots=True, kw_only=True)
@@ -129,6 +131,10 @@ class FaultPlan:
 class Breakable(Protocol):
     """A connection that can end early."""
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the client has left."""
+
     def reset(self) -> None:
         """End it at once: the client sees a reset."""
 
@@ -141,7 +147,7 @@ async def suffer(fault: Fault, app: ASGIApp, connection: Breakable, scope: Scope
     if fault.kind == "lost":
         await app(scope, receive, _swallow)
         fault.done += 1
-    await asyncio.sleep(fault.seconds)
+    await _hold(fault.seconds, connection)
     if fault.kind == "status":
         await _refuse(fault, scope, receive, send)
     elif fault.kind == "delay":
@@ -150,6 +156,13 @@ async def suffer(fault: Fault, app: ASGIApp, connection: Breakable, scope: Scope
         await _truncated(app, connection, scope, receive, send)
     else:
         await _end(connection.reset, receive)
+
+
+async def _hold(seconds: float, connection: Breakable) -> None:
+    """Let the time pass, or the client leave: a Hub that ends shall not wait for who waits for nobody."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0 and not connection.is_gone:
+        await asyncio.sleep(min(left, _LOOK_SECONDS))
 
 
 async def _refuse(fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
