@@ -64,13 +64,10 @@ import difflib
 import fnmatch
 import glob
 import hashlib
-import html
-import importlib.metadata
 import itertools
 import json
 import logging
 import os
-import platform
 import random
 import re
 import shlex

@@ -61,12 +61,9 @@ import difflib
 import fnmatch
 import glob
 import hashlib
-import html
-import importlib.metadata
 import itertools
 import json
 import os
-import platform
 import random
 import re
 import shlex

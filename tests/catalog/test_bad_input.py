@@ -5,25 +5,21 @@ In this process, through each script's own main(): what is judged is what the sc
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import os
-import sys
+import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
-from types import ModuleType
 from typing import Any
 
 import polars as pl
 import pytest
 
-from catalog.conftest import CATALOG, jsonl
+from catalog.conftest import NOWHERE, Script, jsonl
 
-NOWHERE = "http://127.0.0.1:9"
 SIZE = ("--model", "8B", "--json", "--dataset")
 COLUMNS = ("--json", "--group-by", "g", "--value", "v", "--score", "s")
 SCRIPTS = {"dataset_inspector": ("--json",), "estimate_cost": SIZE, "finepdfs-stats": COLUMNS}
@@ -31,47 +27,25 @@ ROW: dict[str, Any] = {"g": "a", "v": 1, "s": 0.5, "text": "b"}
 Outcome = tuple[int, str]  # the exit code, and what is said: in the report where the code is 0, else in the last line
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
-    """What a run left: its code and its two streams."""
-
-    code: int
-    out: str
-    err: str
-
-
+Done = subprocess.CompletedProcess[str]
 Run = Callable[..., Done]
 
 
-def module(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name.replace("-", "_"), CATALOG / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    loaded = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = loaded  # for its dataclasses
-    spec.loader.exec_module(loaded)
-    return loaded
+@pytest.fixture
+def run(main: Script) -> Run:
+    """`run("estimate_cost", "d.jsonl")`: the script with its usual options, without a network."""
 
+    def start(name: str, *words: str, as_json: bool = True, endpoint: str = NOWHERE) -> Done:
+        usual = [word for word in SCRIPTS[name] if as_json or word != "--json"]
+        return main(f"{name}.py", *usual, *words, env={"HF_ENDPOINT": endpoint})
 
-MODULES = {name: module(name) for name in SCRIPTS}
+    return start
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    """`run("estimate_cost", "d.jsonl")`: the script's main(), in a folder of its own, without a network."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HF_ENDPOINT", NOWHERE)
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", NOWHERE)
-
-    def start(name: str, *words: str, as_json: bool = True) -> Done:
-        argv = [word for word in SCRIPTS[name] if as_json or word != "--json"]
-        try:
-            code = MODULES[name].main([*argv, *words])
-        except SystemExit as left:
-            code = int(left.code or 0)
-        said = capsys.readouterr()
-        return Done(code=code, out=said.out, err=said.err)
-
-    return start
+def here(run: Run) -> Path:
+    """The folder in which the scripts run."""
+    return Path.cwd()
 
 
 def parquet(*rows: dict[str, Any], schema: dict[str, Any] | None = None) -> bytes:
@@ -237,21 +211,21 @@ TABLE: dict[str, tuple[str, Callable[[], bytes], Outcome, Outcome, Outcome]] = {
 
 @pytest.mark.parametrize("name", SCRIPTS)
 @pytest.mark.parametrize("case", TABLE)
-def test_bad_input(run: Run, tmp_path: Path, name: str, case: str) -> None:
+def test_bad_input(run: Run, here: Path, name: str, case: str) -> None:
     file, data, *outcomes = TABLE[case]
-    (tmp_path / file).write_bytes(data())
+    (here / file).write_bytes(data())
     code, said = outcomes[list(SCRIPTS).index(name)]
     assert_outcome(run(name, file), code, said)
 
 
 def assert_outcome(done: Done, code: int, said: str) -> None:
-    assert done.code == code, done.err
+    assert done.returncode == code, done.stderr
     if code == 0:
-        assert said in done.out
-        json.loads(done.out, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
+        assert said in done.stdout
+        json.loads(done.stdout, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
         return
-    last = done.err.splitlines()[-1]
-    assert done.out == ""
+    last = done.stderr.splitlines()[-1]
+    assert done.stdout == ""
     assert last.startswith("error: ") and "Fix: " in last
     assert said in last
     assert len(last) < 500, "nobody reads that"
@@ -271,23 +245,23 @@ def assert_outcome(done: Done, code: int, said: str) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
-def test_inputs_that_are_not_there(run: Run, tmp_path: Path, name: str, words: tuple[str, ...], code: int) -> None:
-    (tmp_path / "d.jsonl").write_bytes(jsonl([ROW]))
+def test_inputs_that_are_not_there(run: Run, here: Path, name: str, words: tuple[str, ...], code: int) -> None:
+    (here / "d.jsonl").write_bytes(jsonl([ROW]))
     assert_outcome(run(name, *words), code, "Fix: ")
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_an_empty_word_is_a_usage_error(run: Run, tmp_path: Path, name: str) -> None:
-    (tmp_path / "d.jsonl").write_bytes(jsonl([ROW]))  # "" must not stand for the folder that it happens to run in
+def test_an_empty_word_is_a_usage_error(run: Run, here: Path, name: str) -> None:
+    (here / "d.jsonl").write_bytes(jsonl([ROW]))  # "" must not stand for the folder that it happens to run in
     done = run(name, "")
-    assert (done.code, done.out) == (2, "")
+    assert (done.returncode, done.stdout) == (2, "")
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_a_folder_with_more_than_files_in_it(run: Run, tmp_path: Path, name: str) -> None:
-    (tmp_path / "data/folder.parquet").mkdir(parents=True)
-    (tmp_path / "data/d.jsonl").write_bytes(jsonl([ROW]))
-    os.mkfifo(tmp_path / "data/pipe.jsonl")
+def test_a_folder_with_more_than_files_in_it(run: Run, here: Path, name: str) -> None:
+    (here / "data/folder.parquet").mkdir(parents=True)
+    (here / "data/d.jsonl").write_bytes(jsonl([ROW]))
+    os.mkfifo(here / "data/pipe.jsonl")
     assert_outcome(run(name, "data"), 0, '"rows": 1')
 
 
@@ -305,30 +279,30 @@ def test_a_folder_with_more_than_files_in_it(run: Run, tmp_path: Path, name: str
     ],
     ids=" ".join,
 )
-def test_statistics_of_nonsense_are_usage_errors(run: Run, tmp_path: Path, words: tuple[str, str]) -> None:
-    (tmp_path / "d.jsonl").write_bytes(jsonl([ROW]))
+def test_statistics_of_nonsense_are_usage_errors(run: Run, here: Path, words: tuple[str, str]) -> None:
+    (here / "d.jsonl").write_bytes(jsonl([ROW]))
     done = run("finepdfs-stats", "d.jsonl", *words)
-    assert (done.code, done.out) == (2, "")
-    assert f"argument {words[0]}" in done.err
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"argument {words[0]}" in done.stderr
 
 
-def test_options_may_stand_between_input_and_output(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "d.jsonl").write_bytes(jsonl([ROW]))
+def test_options_may_stand_between_input_and_output(run: Run, here: Path) -> None:
+    (here / "d.jsonl").write_bytes(jsonl([ROW]))
     done = run("finepdfs-stats", "d.jsonl", "--limit", "1", "./out", "--dry-run")
-    assert (done.code, json.loads(done.out)["output"]) == (0, "./out")
+    assert (done.returncode, json.loads(done.stdout)["output"]) == (0, "./out")
     done = run("dataset_inspector", "d.jsonl", "--samples", "3", "d.jsonl")
-    assert [report["rows"] for report in json.loads(done.out)["datasets"]] == [1, 1]
+    assert [report["rows"] for report in json.loads(done.stdout)["datasets"]] == [1, 1]
 
 
-def test_a_group_whose_name_is_100_mb(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "d.parquet").write_bytes(parquet(ROW | {"g": "x" * HUGE}))
+def test_a_group_whose_name_is_100_mb(run: Run, here: Path) -> None:
+    (here / "d.parquet").write_bytes(parquet(ROW | {"g": "x" * HUGE}))
     done = run("finepdfs-stats", "d.parquet", as_json=False)
-    assert (done.code, "x" * 80 in done.out) == (0, True)
-    assert max(map(len, done.out.splitlines())) < 300
+    assert (done.returncode, "x" * 80 in done.stdout) == (0, True)
+    assert max(map(len, done.stdout.splitlines())) < 300
 
 
-def test_hardware_that_is_empty_is_answered_with_the_nearest(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "d.jsonl").write_bytes(jsonl([ROW]))
+def test_hardware_that_is_empty_is_answered_with_the_nearest(run: Run, here: Path) -> None:
+    (here / "d.jsonl").write_bytes(jsonl([ROW]))
     assert_outcome(run("estimate_cost", "d.jsonl", "--hardware", ""), 2, "there is no flavor ''")
 
 
@@ -346,7 +320,7 @@ NONSENSE = (
 
 
 @pytest.mark.parametrize("number", range(len(NONSENSE)))
-def test_a_viewer_that_answers_nonsense_is_done_without(run: Run, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+def test_a_viewer_that_answers_nonsense_is_done_without(run: Run, number: int) -> None:
     body = json.dumps(NONSENSE[number]).encode()
     asked = []
 
@@ -363,10 +337,7 @@ def test_a_viewer_that_answers_nonsense_is_done_without(run: Run, monkeypatch: p
 
     with HTTPServer(("127.0.0.1", 0), Nonsense) as server:
         Thread(target=server.serve_forever, daemon=True).start()
-        endpoint = f"http://127.0.0.1:{server.server_port}"
-        monkeypatch.setenv("HF_ENDPOINT", endpoint)
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
-        done = run("dataset_inspector", "alice/d")
+        done = run("dataset_inspector", "alice/d", endpoint=f"http://127.0.0.1:{server.server_port}")
         server.shutdown()
     assert_outcome(done, 5, "the Hub answered 404 for alice/d")  # it is then looked for among the files
     assert asked[-1] == "/api/datasets/alice/d"

@@ -202,8 +202,8 @@ USAGE: dict[str, tuple[str, ...]] = {
 
 
 @pytest.mark.parametrize("name", USAGE)
-def test_usage_errors_are_exit_2(script: Script, name: str) -> None:
-    done = script(NAME, *USAGE[name])
+def test_usage_errors_are_exit_2(main: Script, name: str) -> None:
+    done = main(NAME, *USAGE[name])
     assert (done.returncode, done.stdout) == (2, "")
     assert "estimate_cost.py: error: " in done.stderr
     assert "Traceback" not in done.stderr
