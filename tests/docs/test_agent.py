@@ -24,7 +24,7 @@ from support import ROOT, TOKEN
 
 pytestmark = pytest.mark.timeout(900)
 # Which part of the heavy lane a script on torch belongs to, by a tag of it.
-PARTS = {"inference": "inference", "gguf": "gguf"}
+PARTS = {"vllm": "inference", "gguf": "gguf"}
 SHELF = find_shelf(ROOT)
 _PLACEHOLDER = re.compile(r"\{(?P<role>input|model|output)(?::(?P<name>[^{}]*))?\}")
 
@@ -129,9 +129,12 @@ def start(argv: list[str], shell: dict[str, str], tmp_path) -> subprocess.Comple
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_it_runs_each_script_as_a_job_and_here(script, agent, client, shell, request, tmp_path):
+def test_it_runs_each_script_as_a_job_and_here(script, agent, client, shell, request, monkeypatch, tmp_path):
     if request.node.get_closest_marker("heavy"):
-        shell = shell | request.getfixturevalue("cpu_builds")
+        builds = request.getfixturevalue("cpu_builds")
+        shell = shell | builds
+        for name, value in builds.items():  # Jobs find the package index of the machine that they run on
+            monkeypatch.setenv(name, value)
     llms = agent.read(script_url(SHELF.dataset, "llms.txt"))
     page = agent.read(dict(agent.links(llms, "Scripts"))[script])
     own = give(client, agent.block(page, "Try it small", "text"), script)
