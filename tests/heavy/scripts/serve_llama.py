@@ -94,8 +94,8 @@ def main() -> None:
     options = xllamacpp.CommonParams()
     options.model.path = str(path)
     options.port = 0
-    options.n_ctx = 2048
-    options.n_parallel = 2
+    options.n_ctx = 4 * 2048
+    options.n_parallel = 4
     options.cpuparams.n_threads = 2
     server = xllamacpp.Server(options)
     print(json.dumps({"url": f"{server.listening_address}/v1"}), flush=True)
