@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -114,6 +115,26 @@ def cpu_builds() -> Iterator[Mapping[str, str]]:
             yield variables
     except NotHere as error:
         pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def hollow_shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
+    """The shelf with scripts that are hollow: as they are, but for their dependencies, of which there are none.
+
+    They are started as the whole ones are, and uv does not install gigabytes to say what a command line is worth.
+    """
+    from jobshelf.index import write_index
+
+    root = tmp_path_factory.mktemp("hollow")
+    for name in ("catalog", "templates"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__", "records"))
+    shutil.copy(ROOT / "pyproject.toml", root)
+    shelf = find_shelf(root)
+    for path in shelf.scripts():
+        text = re.sub(r"(?ms)^# dependencies = \[.*?\]$", "# dependencies = []", path.read_text(), count=1)
+        path.write_text(text)
+    write_index(shelf)
+    return shelf
 
 
 @pytest.fixture

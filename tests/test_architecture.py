@@ -27,7 +27,7 @@ FLOORS = (
     ("interface", "client", "blocks", "hub", "render", "sample_data"),
     ("script", "shelf", "forms"),
     ("launch",),
-    ("errors",),
+    ("errors", "workers"),
 )
 # Modules that may import nothing of ours but the one named.
 ALONE = {"script": {"errors"}, "hub": {"errors"}}

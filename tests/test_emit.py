@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import pytest
 from markdown_it import MarkdownIt
@@ -13,6 +14,7 @@ from markdown_it import MarkdownIt
 from jobshelf.emit import EMITTERS, emit
 from jobshelf.forms import script_url
 from jobshelf.index import Entry, Index, build_index, load_index, schema_text
+from jobshelf.render import one_line
 from jobshelf.shelf import find_shelf
 from jobshelf.vet.rules import all_rules
 from support import ROOT
@@ -40,6 +42,9 @@ HOSTILE = (
     "---\nlicense: gpl\n---",
     '"],"entries":[{"id":"evil"}],"x":["',
 )
+
+
+ATOM = "{http://www.w3.org/2005/Atom}"
 
 
 @pytest.fixture
@@ -147,6 +152,47 @@ def test_the_ai_catalog_has_the_fields_of_its_specification(index):
 
 def test_rules_json_has_every_rule(index):
     assert [rule["code"] for rule in json.loads(emit(index)["rules.json"])] == list(all_rules())
+
+
+def dated(entry, date, *, stale=False, **changed) -> Entry:
+    record = load_index(find_shelf(ROOT)).find("finepdfs-stats").rehearsal | {"date": date, "stale": stale}
+    return Entry(data={**entry.data, "rehearsal": record, **changed})
+
+
+def test_the_feed_has_what_was_rehearsed_newest_first(index):
+    first, second, third = index.entries[:3]
+    days = (dated(first, "2026-11-02"), dated(second, "2026-11-19"), Entry(data={**third.data, "rehearsal": None}))
+    feed = ElementTree.fromstring(emit(replace(index, entries=days))["feed.xml"])
+    entries = feed.findall(f"{ATOM}entry")
+    assert [one.findtext(f"{ATOM}title") for one in entries] == [
+        f"{entry.title} {entry.version}" for entry in (second, first)
+    ]
+    assert [one.findtext(f"{ATOM}updated") for one in entries] == ["2026-11-19T00:00:00Z", "2026-11-02T00:00:00Z"]
+    assert feed.findtext(f"{ATOM}updated") == "2026-11-19T00:00:00Z"
+    assert entries[0].findtext(f"{ATOM}id") == f"{second.url}#{second.sha256}"
+    links = [one.find(f"{ATOM}link").get("href") for one in entries]
+    assert links == [entry.data["source"]["urls"]["markdown"] for entry in (second, first)]
+    assert feed.findtext(f"{ATOM}id") == script_url(index.dataset, "feed.xml")
+    # RFC 4287: each feed and entry has exactly one id, title and updated; ids differ
+    for one in (feed, *entries):
+        assert [len(one.findall(f"{ATOM}{name}")) for name in ("id", "title", "updated")] == [1, 1, 1]
+
+
+def test_without_a_rehearsal_of_these_bytes_there_is_no_feed(index):
+    entries = tuple(dated(entry, "2026-11-02", stale=True) for entry in index.entries)
+    assert "feed.xml" not in emit(replace(index, entries=entries))
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_the_feed_is_xml_whatever_a_script_says(index, text):
+    entry = dated(index.entries[0], "2026-11-02", title=text, summary=text)
+    made = emit(replace(index, name=text, description=text, entries=(entry,)))["feed.xml"].decode()
+    feed = ElementTree.fromstring(made)
+    assert [child.tag for child in feed.find(f"{ATOM}entry")] == [
+        f"{ATOM}{name}" for name in ("title", "id", "link", "updated", "summary")
+    ]
+    assert feed.find(f"{ATOM}entry").findtext(f"{ATOM}title") == one_line(f"{text} {entry.version}")
+    assert "\x1b" not in made and "\u202e" not in made
 
 
 def test_two_emitters_of_one_path_are_refused(index, monkeypatch):

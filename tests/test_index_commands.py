@@ -1,7 +1,6 @@
 """Every command that the index offers for every script is taken by the program that it is for.
 
-The scripts are hollow here: as they are, but for their dependencies, of which there are none. The commands are the same, and
-`uv` does not install gigabytes to say what a command line is worth. What whole scripts do is shown in `test_by_url`.
+The scripts are hollow here (see the fixture), the commands are the same. What whole scripts do is shown in `test_by_url`.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 
@@ -19,7 +17,7 @@ from jsonschema import Draft202012Validator
 
 from jobshelf.forms import ENDPOINT
 from jobshelf.hub import Account, serve
-from jobshelf.index import load_index, write_index
+from jobshelf.index import load_index
 from jobshelf.publish import publish
 from jobshelf.shelf import find_shelf
 from support import BIN, ROOT, TOKEN
@@ -27,35 +25,23 @@ from support import BIN, ROOT, TOKEN
 RELEASE = "9.9.9"
 NAMES = [entry.id for entry in load_index(find_shelf(ROOT)).entries]
 TOOL = Draft202012Validator(json.loads((ROOT / "tests" / "hf_jobs_tool.schema.json").read_text()))
-_DEPENDENCIES = re.compile(r"^# dependencies = \[.*?\]$", re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory):
+def published(tmp_path_factory, hollow_shelf):
     """(endpoint, entries by id): the shelf on an embedded Hub, hollow, with a tag."""
     root = tmp_path_factory.mktemp("commands")
-    for name in ("catalog", "templates"):
-        shutil.copytree(ROOT / name, root / "shelf" / name, ignore=shutil.ignore_patterns("__pycache__", "records"))
-    shutil.copy(ROOT / "pyproject.toml", root / "shelf")
-    shelf = find_shelf(root / "shelf")
-    whole = {entry.id: entry for entry in load_of(shelf)}
-    for path in shelf.scripts():
-        path.write_text(_DEPENDENCIES.sub("# dependencies = []", path.read_text(), count=1))
-    entries = {entry.id: entry.pinned(RELEASE) for entry in load_of(shelf)}
+    whole = {entry.id: entry for entry in load_index(find_shelf(ROOT)).entries}
+    entries = {entry.id: entry.pinned(RELEASE) for entry in load_index(hollow_shelf).entries}
     assert all(entry.dependencies == () for entry in entries.values())
     assert {name: entry.pinned(RELEASE).commands for name, entry in whole.items()} == {
         name: entry.commands for name, entry in entries.items()
     }
     with serve(root / "hub", accounts=(Account(name="alice", token=TOKEN, orgs=("jobshelf",)),)) as hub:
         client = HfApi(endpoint=hub.endpoint, token=TOKEN)
-        publish(shelf, client)
+        publish(hollow_shelf, client)
         client.create_tag("jobshelf/scripts", tag=f"v{RELEASE}", repo_type="dataset")
         yield hub.endpoint, entries
-
-
-def load_of(shelf):
-    write_index(shelf)
-    return load_index(shelf).entries
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -17,11 +18,12 @@ from jobshelf.errors import EXIT_CODES
 from jobshelf.forms import script_url
 from jobshelf.guides import read_guides
 from jobshelf.index import SCHEMA_FILE, Entry, Index, schema_text, words
-from jobshelf.render import render
+from jobshelf.render import one_line, render
 from jobshelf.skill import guide_title, skill_files
 
 Emitter = Callable[[Index], Mapping[str, bytes]]
 _RETIRED = ("deprecated", "disabled")
+_FEED_LENGTH = 100
 _PLACEHOLDER = re.compile(r"\{[a-z]+(:[^{}]*)?\}")
 
 
@@ -114,7 +116,32 @@ def rules(_: Index) -> dict[str, bytes]:
     return {"rules.json": rules_json().encode()}
 
 
-EMITTERS: Final[tuple[Emitter, ...]] = (index_files, short_index, card, script_files, llms, ai_catalog, rules, skill)
+def feed(index: Index) -> dict[str, bytes]:
+    """`feed.xml` (Atom, RFC 4287): the newest bytes that were rehearsed, on the day of that; no file where none were.
+
+    Nothing else about a script has a date: there is no clock and no history in an index.
+    """
+    fresh = [entry for entry in index.entries if entry.rehearsal is not None and not entry.rehearsal["stale"]]
+    newest = sorted(fresh, key=lambda entry: entry.rehearsal["date"], reverse=True)[:_FEED_LENGTH]
+    if not newest:
+        return {}
+    items = [_item(entry) for entry in newest]
+    address = script_url(index.dataset, "feed.xml")
+    named = replace(index, name=one_line(index.name), description=one_line(index.description))
+    return {"feed.xml": render("feed.xml.jinja", index=named, address=address, items=items).encode()}
+
+
+EMITTERS: Final[tuple[Emitter, ...]] = (
+    index_files,
+    short_index,
+    card,
+    script_files,
+    llms,
+    ai_catalog,
+    rules,
+    feed,
+    skill,
+)
 
 
 def _small(entry: Entry) -> str:
@@ -147,6 +174,17 @@ def _short(entry: Entry) -> dict[str, Any]:
         "url": entry.url,
         "local": entry.commands["local"]["text"],
         "jobs": entry.commands["jobs"]["text"],
+    }
+
+
+def _item(entry: Entry) -> dict[str, str]:
+    return {
+        "title": one_line(f"{entry.title} {entry.version}"),
+        "summary": one_line(f"{entry.summary}. {words.rehearsal(entry).capitalize()}."),
+        "date": entry.rehearsal["date"],
+        "sha256": entry.sha256,
+        "address": entry.url,
+        "page": entry.data["source"]["urls"]["markdown"],
     }
 
 

@@ -30,7 +30,7 @@ def run_copies(words: Sequence[str], shard: Shard, *, gpus_each: int, copies: in
     running: list[subprocess.Popen[bytes]] = []
     try:
         for copy in range(copies):
-            gpus = ",".join(str(gpu) for gpu in range(copy * gpus_each, (copy + 1) * gpus_each))
+            gpus = ",".join(_gpu_names(gpus_each * copies)[copy * gpus_each : (copy + 1) * gpus_each])
             share = f"{(shard.index - 1) * copies + copy + 1}/{shard.count * copies}"
             argv = [sys.executable, script, *words, "--shard", share]
             running.append(subprocess.Popen(argv, env=os.environ | {"CUDA_VISIBLE_DEVICES": gpus}, stdout=sys.stderr))
@@ -42,3 +42,9 @@ def run_copies(words: Sequence[str], shard: Shard, *, gpus_each: int, copies: in
             process.wait()
         raise
     return max((code if code >= 0 else EXIT_UNEXPECTED for code in codes), default=EXIT_DONE)
+
+
+def _gpu_names(count: int) -> list[str]:
+    """Return the names of `count` GPUs: of those that this process may use, where somebody has said which."""
+    visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return visible or [str(gpu) for gpu in range(count)]

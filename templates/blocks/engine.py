@@ -40,6 +40,7 @@ ENGINE_API_ATTEMPTS = 8
 ENGINE_API_TIMEOUT_S = 600.0
 ENGINE_BATCH = 32  # conversations that transformers answers at a time
 ENGINE_WINDOWS = 2  # times as many conversations wait in vLLM as it answers at once, so that it never runs dry
+ENGINE_LONGEST_THAT_FITS = -1  # vLLM finds it: a model for long texts also runs where the memory holds short ones alone
 ENGINE_LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 ENGINE_OVERHEAD = 1.25  # memory for the cache and the work beside the weights, at least
 _ENGINE_SEED_BITS = 31
@@ -228,21 +229,18 @@ class VllmEngine:
 
         adapter = _adapter_folder(settings.lora)
         options = {
-            "max_model_len": settings.max_model_len,
-            "quantization": settings.quantization,
+            "model": model.name,
             "revision": model.commit,
             "tokenizer_revision": model.commit,
+            "dtype": settings.dtype,
+            "quantization": settings.quantization,
+            "max_model_len": settings.max_model_len or ENGINE_LONGEST_THAT_FITS,
+            "tensor_parallel_size": settings.tensor_parallel,
+            "gpu_memory_utilization": settings.memory_share,
+            "seed": settings.seed,
         }
-        self._llm = LLM(
-            model=model.name,
-            dtype=settings.dtype,
-            tensor_parallel_size=settings.tensor_parallel,
-            gpu_memory_utilization=settings.memory_share,
-            seed=settings.seed,
-            **_lora_options(adapter),
-            **{name: value for name, value in options.items() if value is not None},
-            **settings.extra,
-        )
+        given = {name: value for name, value in options.items() if value is not None}
+        self._llm = LLM(**{**given, **_lora_options(adapter), **settings.extra})
         self._lora = _vllm_lora(adapter)
         self._tokenizer = self._llm.get_tokenizer()
         self._template = settings.chat_template_kwargs
@@ -356,14 +354,14 @@ class TransformersEngine:
         from transformers import AutoModelForCausalLM, AutoTokenizer
         from transformers.utils import logging
 
+        if settings.lora is not None:
+            raise Stop(EXIT_USAGE, "an adapter needs vLLM here", fix="add --engine vllm, or merge it into the model")
         logging.disable_progress_bar()
         place = "cuda" if torch.cuda.is_available() else "cpu"
         dtype: Any = settings.dtype if settings.dtype != "auto" or place == "cuda" else torch.float32
         options = {"revision": model.commit} if model.commit else {}
         self._tokenizer = AutoTokenizer.from_pretrained(model.name, padding_side="left", **options)
         self._model = AutoModelForCausalLM.from_pretrained(model.name, dtype=dtype, **options, **settings.extra)
-        if adapter := _adapter_folder(settings.lora):
-            self._model.load_adapter(str(adapter))
         self._model.to(place).eval()
         if self._tokenizer.pad_token_id is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token

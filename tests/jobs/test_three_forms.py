@@ -1,4 +1,7 @@
-"""The forms that `command` prints are executed, each as a person would, and must ask for the same Job."""
+"""The forms that `command` prints are executed, each as a person would, and must ask for the same Job.
+
+The scripts of the catalogue are hollow here: their Jobs begin before they are cancelled.
+"""
 
 from __future__ import annotations
 
@@ -97,13 +100,12 @@ def shell(hub_environment):
 
 
 @pytest.fixture
-def catalogue(client):
+def catalogue(client, hollow_shelf):
     """The shelf itself, its scripts on the embedded Hub."""
-    shelf = find_shelf(ROOT)
-    client.create_repo(shelf.dataset, repo_type="dataset")
-    files = [CommitOperationAdd(path.name, path) for path in shelf.scripts()]
-    client.create_commit(shelf.dataset, files, commit_message="Scripts", repo_type="dataset")
-    return shelf
+    client.create_repo(hollow_shelf.dataset, repo_type="dataset")
+    files = [CommitOperationAdd(path.name, path) for path in hollow_shelf.scripts()]
+    client.create_commit(hollow_shelf.dataset, files, commit_message="Scripts", repo_type="dataset")
+    return hollow_shelf
 
 
 def same_jobs(forms: Forms, client: HfApi, shell: Mapping[str, str]) -> dict[str, Any]:

@@ -1,0 +1,20 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["torch>=2.8,<3", "transformers[serving]>=5,<6"]
+# [tool.uv]
+# exclude-newer = "2026-11-20T00:00:00Z"
+# ///
+"""Serve a model with `transformers serve`: `serve_transformers.py MODEL`; prints the address that will answer."""
+
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+
+with socket.create_server(("127.0.0.1", 0)) as free:
+    port = free.getsockname()[1]
+print(json.dumps({"url": f"http://127.0.0.1:{port}/v1"}), flush=True)
+command = Path(sys.executable).with_name("transformers")
+os.dup2(2, 1)  # what it says later is its log
+os.execv(command, [command, "serve", sys.argv[1], "--device", "cpu", "--host", "127.0.0.1", "--port", str(port)])
