@@ -1,6 +1,6 @@
 """How fast finepdfs-stats adds up: beside DuckDB, pyarrow, plain Polars and mere decoding; its memory; what it fetches.
 
-    uv run python bench/finepdfs_stats.py [--data DIR] [--files 16] [--rounds 5] [--remote-files 3]
+    uv run python bench/finepdfs_stats.py [--quick] [--data DIR] [--files 16] [--rounds 5] [--remote-files 3]
 
 Writes parquet with FinePDFs-Edu's columns (300 MB a file; 16 files are 4.6 GB) into DIR, or into a temporary folder. All
 compute the same: per dump the counts, sums, weighted sums and the two histograms that the quantiles come from. In turns,
@@ -255,11 +255,14 @@ def help_milliseconds(rounds: int) -> float:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="two files and one from the Hub, three rounds: a minute")
     parser.add_argument("--data", type=Path, help="folder for the files (default: a temporary one)")
     parser.add_argument("--files", type=int, default=16, help="files of 300 MB to read from this machine")
     parser.add_argument("--rounds", type=int, default=5, help="times that each is run")
     parser.add_argument("--remote-files", type=int, default=3, help="files of 300 MB to read from an embedded Hub")
     options = parser.parse_args()
+    if options.quick:
+        options.files, options.rounds, options.remote_files = 2, 3, 1
     with tempfile.TemporaryDirectory(prefix="finepdfs-") as name:
         folder = Path(name)
         paths = write_files(options.data or folder / "files", options.files)

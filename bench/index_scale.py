@@ -2,7 +2,8 @@
 
 Makes a shelf of so many generated scripts, each different in length, options, dependencies and tasks, and measures in processes of their
 own: a build with an empty cache (processor ms an entry, of all processes), a build when nothing changed (wall seconds), the most
-memory that its largest process held (kB an entry). Exits with 1 above a limit. 10,000 scripts take a quarter of an hour on two cores.
+memory that its largest process held (kB an entry). Says on stderr what it does and how far it is. Exits with 1 above a limit. Quick:
+`bench/index_scale.py 500`; 10,000 scripts take about ten minutes on two cores that do nothing else.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import time
 from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
+SAY_SECONDS = 15
+FILES_AN_ENTRY = 2  # in the cache
 LIMIT_COLD_MS = 100.0
 LIMIT_WARM_SECONDS = 5.0
 TASKS = ("text-generation", "dataset-statistics", "data-validation", "fine-tuning", "embedding", "conversion")
@@ -158,22 +161,40 @@ def rebuild(root: Path, cache: Path) -> tuple[float, float, float]:
     )
     watched += " file=sys.stderr); raise SystemExit(code)"
     began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(
-        [sys.executable, "-c", watched],
-        cwd=root,
-        env=os.environ | {"XDG_CACHE_HOME": str(cache)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    taken = time.perf_counter() - began
+    with tempfile.TemporaryFile() as said:
+        building = subprocess.Popen(
+            [sys.executable, "-c", watched],
+            cwd=root,
+            env=os.environ | {"XDG_CACHE_HOME": str(cache)},
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+        )
+        while not ended(building):
+            kept = sum(len(files) for _, _, files in os.walk(cache)) // FILES_AN_ENTRY
+            say(f"  {kept} entries made, {time.perf_counter() - began:.0f} s")
+        taken = time.perf_counter() - began
+        said.seek(0)
+        last_words = said.read().decode()
+    if building.returncode:
+        raise SystemExit(last_words)
     with contextlib.suppress(ChildProcessError):
         while True:
             os.wait()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return taken, processor, int(done.stderr.split()[-1]) / 1024
+    return taken, processor, int(last_words.split()[-1]) / 1024
+
+
+def ended(process: subprocess.Popen[bytes]) -> bool:
+    """Wait for the process for a while; return whether it has ended."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(SAY_SECONDS)
+    return process.returncode is not None
+
+
+def say(text: str) -> None:
+    """Tell who waits what is being done."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def main() -> int:
@@ -181,21 +202,26 @@ def main() -> int:
     counts = [int(word) for word in sys.argv[1:]] or [1_000, 10_000]
     adopt_orphans()
     print(
-        f"{'scripts':>8}{'cold ms/entry/core':>20}{'cold wall s':>13}{'warm s':>9}{'peak MB':>9}{'kB/entry':>10}{'index MB':>10}"
+        f"{'scripts':>8}{'cold ms/entry/core':>20}{'cold wall s':>13}{'warm s':>9}{'of a core s':>12}{'peak MB':>9}"
+        f"{'kB/entry':>10}{'index MB':>10}",
+        flush=True,
     )
     failed = False
     for count in counts:
         with tempfile.TemporaryDirectory(prefix="index-scale-") as folder:
             root, cache = Path(folder) / "shelf", Path(folder) / "cache"
+            say(f"{count} scripts: writing them")
             make_shelf(root, count)
+            say(f"{count} scripts: index with an empty cache")
             wall, processor, cold_memory = rebuild(root, cache)
             first = (root / "index.json").read_bytes()
-            warm, _, warm_memory = rebuild(root, cache)
+            say(f"{count} scripts: index when nothing changed")
+            warm, warm_processor, warm_memory = rebuild(root, cache)
             if (root / "index.json").read_bytes() != first:
                 raise SystemExit("the second build wrote other bytes than the first")
             each, memory = 1000 * processor / count, max(cold_memory, warm_memory)
             failed |= each > LIMIT_COLD_MS or warm > LIMIT_WARM_SECONDS
-            figures = f"{count:>8}{each:>20.1f}{wall:>13.1f}{warm:>9.2f}{memory:>9.0f}"
+            figures = f"{count:>8}{each:>20.1f}{wall:>13.1f}{warm:>9.2f}{warm_processor:>12.2f}{memory:>9.0f}"
             print(f"{figures}{1024 * memory / count:>10.1f}{len(first) / 1e6:>10.1f}", flush=True)
     print(f"limits: {LIMIT_COLD_MS:.0f} ms of a core an entry, {LIMIT_WARM_SECONDS:.0f} s when nothing changed")
     return int(failed)

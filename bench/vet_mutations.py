@@ -14,6 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from jobshelf.testing import vet_text
+from jobshelf.vet import Profile
 from vet.mutations import MUTATIONS, Mutation
 
 LIMIT = 0.95
@@ -32,8 +33,8 @@ def verdict(mutation: Mutation, path: Path) -> str:
 
 
 def is_clean(path: Path) -> bool:
-    """Tell whether nothing is reported, and nothing undecided, on the script as it is."""
-    report = vet_text(path.read_bytes(), path=str(path))
+    """Tell whether no error, no warning and nothing undecided is reported on the script as it is."""
+    report = vet_text(path.read_bytes(), path=str(path), profile=Profile.STRICT)
     return not report.findings and not report.inconclusive
 
 

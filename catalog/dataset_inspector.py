@@ -115,8 +115,11 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line `argv` (default: that of the process) and return the exit code."""
     parser = build_parser()
-    args = parser.parse_args(argv)
-    args.inputs = [*args.input, *args.dataset]
+    args, more = parser.parse_known_args(argv)  # an INPUT may stand behind an option: parse_args() would refuse it
+    unknown = [word for word in more if word.startswith("-")]
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    args.inputs = [*args.input, *more, *args.dataset]
     if not args.inputs and not args.json_schema:
         parser.error("name an input: INPUT, or --dataset D")
     return run_to_exit(lambda: show_schema() if args.json_schema else inspect_all(args))
@@ -124,7 +127,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def inspect_all(args: argparse.Namespace) -> int:
     """Inspect each input and report; stop with the code of the first that failed."""
-    count_tokens = load_tokenizer(args.tokenizer) if args.tokenizer and not args.dry_run else None
+    count_tokens = load_tokenizer(args.tokenizer) if args.tokenizer is not None and not args.dry_run else None
     reports, stops = [], []
     for given in args.inputs:
         try:
@@ -178,11 +181,9 @@ def viewer_source(given: str, args: argparse.Namespace) -> Source | None:
     if is_local(given) or given.startswith("hf://") or args.revision or args.samples > VIEWER_ROWS:
         return None
     answer = ask_viewer("splits", dataset=given)
-    if answer is None or not answer["splits"]:
+    layout = layout_of(answer) if answer is not None else {}
+    if answer is None or not layout:
         return None
-    layout: dict[str, list[str]] = {}
-    for item in answer["splits"]:
-        layout.setdefault(item["config"], []).append(item["split"])
     config = _pick("config", args.config, layout, default_config(given, args.config, list(layout)), given)
     splits = layout[config]
     split = _pick("split", args.split, splits, default_split(splits), given)
@@ -191,13 +192,25 @@ def viewer_source(given: str, args: argparse.Namespace) -> Source | None:
     return replace(described, commit=answer["commit"], format="viewer", **places)
 
 
+def layout_of(answer: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return config -> its splits; nothing when the answer has another form than the viewer's."""
+    layout: dict[str, list[str]] = {}
+    try:
+        for item in answer["splits"]:
+            layout.setdefault(str(item["config"]), []).append(str(item["split"]))
+    except (KeyError, TypeError):
+        return {}
+    return layout
+
+
 def default_config(given: str, asked: str | None, configs: Sequence[str]) -> str:
     """Return the config that load_dataset() takes without a name, the first when it would ask for one."""
     if asked or len(configs) == 1 or "default" in configs:
         return "default" if "default" in configs else configs[0]
-    info = ask(f"{hub_endpoint()}/api/datasets/{given}") or {}
-    declared = (info.get("cardData") or {}).get("configs") or []
-    named = [entry.get("config_name") for entry in declared if isinstance(entry, dict) and entry.get("default")]
+    card = (ask(f"{hub_endpoint()}/api/datasets/{given}") or {}).get("cardData")
+    declared = card.get("configs") if isinstance(card, dict) else None
+    entries = declared if isinstance(declared, list) else []
+    named = [entry.get("config_name") for entry in entries if isinstance(entry, dict) and entry.get("default")]
     return next((name for name in named if name in configs), configs[0])
 
 
@@ -205,11 +218,16 @@ def viewer_head(source: Source, count: int) -> Head | None:
     """Return the first rows from the viewer; None when it has none, or shortened them."""
     where = {"dataset": source.given, "config": source.config, "split": source.split}
     answer = ask_viewer("rows", **where, offset=0, length=count)
-    if answer is None or any(row["truncated_cells"] for row in answer["rows"]):
+    if answer is None:
         return None
-    features = {feature["name"]: feature_name(feature["type"]) for feature in answer["features"]}
+    try:
+        rows = tuple(dict(row["row"]) for row in answer["rows"])
+        shortened_cells = any(row["truncated_cells"] for row in answer["rows"])
+        features = {str(feature["name"]): feature_name(feature["type"]) for feature in answer["features"]}
+    except (KeyError, TypeError, ValueError):  # of another form than the viewer's
+        return None
     total = None if answer.get("partial") else answer.get("num_rows_total")
-    return Head(rows=tuple(row["row"] for row in answer["rows"]), features=features, total=total)
+    return None if shortened_cells else Head(rows=rows, features=features, total=total)
 
 
 def feature_name(feature: object) -> str:
@@ -774,7 +792,7 @@ def token_advice() -> str:
 
 
 # --- end block ---
-# --- block: source 2 (jobshelf) ---
+# --- block: source 3 (jobshelf) ---
 SOURCE_FORMATS = {
     ".parquet": "parquet",
     ".jsonl": "jsonl",
@@ -791,6 +809,8 @@ SOURCE_SPLIT_WORDS = {
     "test": ("test", "testing", "eval", "evaluation"),
 }
 SOURCE_SAMPLED_BYTES = 65536
+# What Polars goes on with after it has said what is wrong: which of its own options would help, where it was.
+_SOURCE_ADVICE = re.compile(r" (?:Consider setting|You might want to try|The current offset|This error occurred) ")
 _REPO_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
@@ -834,15 +854,44 @@ def resolve_source(
     `preferred_config` is taken, where it exists, when `config` is not given. Stops with 2 for what cannot be an
     input, 3 for a gated one, 4 for one that is missing or holds nothing readable.
     """
-    path = Path(given).expanduser()
-    if given.startswith("hf://"):
-        source = _from_hf_path(given, revision, token)
-    elif path.exists() or not _REPO_ID.fullmatch(given):
-        source = _from_local(given, path)
-    else:
-        source = _from_hub(given, given, "", revision, token)
-    described, layout = source
+    described, layout = _found(given, revision, token)
     return _choose(described, layout, config, split, preferred_config)
+
+
+def resolve_configs(
+    given: str,
+    *,
+    split: str | None = None,
+    revision: str | None = None,
+    token: str | None = None,
+    preferred_config: str | None = None,
+) -> tuple[Source, ...]:
+    """Describe the same split of every config that has it, in the order of the dataset, with the calls that one takes.
+
+    `split` is by default that of the `preferred_config`, or of the first config. Stops as `resolve_source` does.
+    """
+    described, layout = _found(given, revision, token)
+    having = [config for config, splits in layout.items() if split is None or split in splits]
+    if not having:
+        return (_choose(described, layout, None, split, preferred_config),)
+    first = _choose(described, layout, preferred_config if preferred_config in having else having[0], split, None)
+    others = [config for config, splits in layout.items() if first.split not in splits]
+    if others:
+        note(f"{len(others)} configs have no split {first.split} and are left out: {', '.join(others[:5])}")
+    return tuple(_choose(described, layout, config, first.split, None) for config in layout if config not in others)
+
+
+def _found(given: str, revision: str | None, token: str | None) -> tuple[Source, _Layout]:
+    path = Path(given).expanduser()
+    if not given.strip():
+        raise Stop(EXIT_USAGE, "the input is empty", fix="name a Hub dataset (user/name), or ./path")
+    if given.startswith("hf://"):
+        return _from_hf_path(given, revision, token)
+    if not path.exists() and _REPO_ID.fullmatch(given):
+        return _from_hub(given, given, "", revision, token)
+    if path.exists() and revision is not None:
+        raise Stop(EXIT_USAGE, f"{given} is here and has no revision {revision!r}", fix="leave --revision away")
+    return _from_local(given, path)
 
 
 def locate(source: Source, files: Iterable[str], token: str | None) -> tuple[list[str], dict[str, str] | None]:
@@ -861,7 +910,7 @@ def locate(source: Source, files: Iterable[str], token: str | None) -> tuple[lis
 
 def unreadable(source: Source, what: str, error: Exception) -> Stop:
     """Return the Stop for what Polars says about `what`: 5 when the network failed, 4 when the data is at fault."""
-    said = one_line(error)
+    said = _SOURCE_ADVICE.split(one_line(error), maxsplit=1)[0].rstrip(" .:")
     if re.search(
         r"error (sending request|following redirect)|object-store|HTTP status|timed out|too many requests",
         said,
@@ -891,7 +940,7 @@ def _from_local(given: str, path: Path) -> tuple[Source, _Layout]:
     if path.is_file():
         folder, files, card = path.parent, (path.name,), None
     elif path.is_dir():
-        folder, files = path, tuple(sorted(item.relative_to(path).as_posix() for item in path.rglob("*.*")))
+        folder, files = path, _files_below(path)
         card = path / "README.md"
     elif _REPO_ID.fullmatch(given) or "/" in given or Path(given).suffix in SOURCE_FORMATS:
         raise Stop(EXIT_INPUT, f"found no file or folder {given!r}", fix="check the path")
@@ -903,6 +952,11 @@ def _from_local(given: str, path: Path) -> tuple[Source, _Layout]:
     layout = {"default": {"train": data}} if path.is_file() else _layout(data, _front_matter(card))
     described = _described(given, None, None, folder, data)
     return described, layout
+
+
+def _files_below(folder: Path) -> tuple[str, ...]:
+    # Nothing but files: to open a pipe would wait for its other end.
+    return tuple(sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*") if path.is_file()))
 
 
 def _from_hf_path(given: str, revision: str | None, token: str | None) -> tuple[Source, _Layout]:
@@ -926,10 +980,7 @@ def _from_hub(given: str, repo_id: str, inside: str, revision: str | None, token
         if info.gated:  # everybody may see what it is; only some may read its files
             retry(lambda: api.auth_check(repo_id, repo_type="dataset"), what=f"asking for access to {repo_id}")
     except HfHubHTTPError as error:
-        stop = _refusal(error, repo_id, revision, token)
-        if stop is None:
-            raise
-        raise stop from error
+        raise _refusal(error, repo_id, revision, token) from error
     names = tuple(sorted(sibling.rfilename for sibling in info.siblings or ()))
     files = _inside(given, names, inside) if inside else names
     data = _data_files(given, files)
@@ -938,7 +989,7 @@ def _from_hub(given: str, repo_id: str, inside: str, revision: str | None, token
     return replace(described, private=bool(info.private)), _layout(data, front_matter)
 
 
-def _refusal(error: Exception, repo_id: str, revision: str | None, token: str | None) -> Stop | None:
+def _refusal(error: Exception, repo_id: str, revision: str | None, token: str | None) -> Stop:
     kind, status = type(error).__name__, http_status(error)
     if kind == "GatedRepoError":
         fix = f"ask for access at its page on the Hub, then {token_advice()}"
@@ -951,7 +1002,8 @@ def _refusal(error: Exception, repo_id: str, revision: str | None, token: str | 
         return Stop(EXIT_INPUT, f"there is no dataset {repo_id} {seen}", fix=fix)
     if status in {401, 403}:
         return Stop(EXIT_TOKEN, f"the Hub does not accept the token for {repo_id}: {status}", fix=token_advice())
-    return None
+    fix = "check HF_ENDPOINT and the proxy, then run the same command again"
+    return Stop(EXIT_ENVIRONMENT, f"the Hub answered {status} for {repo_id}", fix=fix)
 
 
 def _described(
@@ -1340,7 +1392,7 @@ def _next_item(parser: json.JSONDecoder, buffer: str, start: int) -> tuple[objec
 
 
 # --- end block ---
-# --- block: formats 2 (jobshelf) ---
+# --- block: formats 3 (jobshelf) ---
 READY = "READY"
 NEEDS_MAPPING = "NEEDS MAPPING"
 INCOMPATIBLE = "INCOMPATIBLE"
@@ -1452,7 +1504,7 @@ def _profile(name: str, values: Sequence[Any], type_name: str) -> Column:
         nulls=kinds.count("null"),
         empty=sum(its == "empty list" or (its == "text" and not value.strip()) for value, its in pairs),
         unusable=tuple(unusable),
-        roles=frozenset(str(_role(turn)) for turn in turns),
+        roles=frozenset(_role(turn) for turn in turns if isinstance(_given_role(turn), str)),
         values=tuple(values),
     )
 
@@ -1524,7 +1576,11 @@ def _turns(value: str | Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [turn for turn in (json.loads(value) if isinstance(value, str) else value) if turn is not None]
 
 
-def _role(turn: Mapping[str, Any]) -> str | None:
+def _role(turn: Mapping[str, Any]) -> str:
+    return str(_given_role(turn))
+
+
+def _given_role(turn: Mapping[str, Any]) -> object:
     return next((turn[key] for key in ROLE_KEYS if key in turn), None)
 
 
@@ -1534,7 +1590,12 @@ def _content(turn: Mapping[str, Any]) -> str | list[Any] | None:
 
 def _turns_have_content(value: str | Sequence[Mapping[str, Any]]) -> bool:
     turns = json.loads(value) if isinstance(value, str) else value
-    return all(turn and (turn.get("tool_calls") or isinstance(_content(turn), str | list)) for turn in turns)
+    return all(
+        turn
+        and isinstance(_given_role(turn), str)
+        and (turn.get("tool_calls") or isinstance(_content(turn), str | list))
+        for turn in turns
+    )
 
 
 # --- judges: each takes the method and the columns ---
@@ -1997,8 +2058,10 @@ def _usable_test(column: Column) -> str:
             column.values[row] == "" for row in column.unusable
         )
         return f"bool({_at(column)})" if empties else f"{_at(column)} is not None"
-    _, key = _turn_keys(column)
+    role, key = _turn_keys(column)
     said = f"turn and (turn.get({key!r}) is not None or turn.get('tool_calls'))"
+    if any(not isinstance(_given_role(turn), str) for turns in _chats_of(column) for turn in turns):
+        said += f" and isinstance(turn.get({role!r}), str)"
     return f"bool({_at(column)}) and all({said} for turn in {_decoded_turns(column)})"
 
 
@@ -2181,7 +2244,7 @@ def _roles_known(*columns: Column) -> bool:
 def _role_names(columns: Sequence[Column]) -> dict[str, str]:
     """Return role -> the role that templates know: by its name, else by whether it opens conversations."""
     found = sorted({role for column in columns for role in column.roles} - KNOWN_ROLES - ROLE_NAMES.keys())
-    opening = {str(_role(turns[0])) for column in columns for turns in _chats_of(column) if turns}
+    opening = {_role(turns[0]) for column in columns for turns in _chats_of(column) if turns}
     names = {role: ROLE_NAMES.get(role.lower(), role.lower()) for role in found}
     guessed = {role: "user" if role in opening else "assistant" for role in found if names[role] not in KNOWN_ROLES}
     return ROLE_NAMES | names | guessed
@@ -2217,7 +2280,7 @@ def _chat_flaw(column: Column, table: Table) -> str:
 def _opens_with_user(column: Column) -> bool:
     names = _role_names([column])
     return any(
-        names.get(str(_role(turns[0])), _role(turns[0])) in {"user", "system"} for turns in _chats_of(column) if turns
+        names.get(_role(turns[0]), _role(turns[0])) in {"user", "system"} for turns in _chats_of(column) if turns
     )
 
 

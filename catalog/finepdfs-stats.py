@@ -55,14 +55,11 @@ import difflib
 import fnmatch
 import glob
 import hashlib
-import html
-import importlib.metadata
 import io
 import itertools
 import json
 import math
 import os
-import platform
 import re
 import shlex
 import shutil
@@ -102,7 +99,7 @@ LARGEST_VALUE, LARGEST_SCORE, LARGEST_SUM = 2.0**40, 2.0**20, 2**56  # no sum of
 MOST_BINS, MOST_APART = 3_000_000, 4  # rows of histograms in memory; queries whose results are not merged yet
 PARTS_FOLDER = ".parts"
 PLOTTED_GROUPS = 40
-SHOWN_ROWS = 60
+SHOWN_ROWS, SHOWN_CHARACTERS = 60, 80  # of a table, of a name of a group
 FIGURES = ("rows", "with_", "value_", "score_", "high_")  # what the names of figures begin with
 SHOWN = ("rows", "value_sum", "value_mean", "value_p50", "score_mean", "score_mean_weighted", "score_p50", "high_share")
 UNUSABLE = {
@@ -196,23 +193,55 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the command line."""
     parser = argparse.ArgumentParser(prog=SCRIPT_NAME, description=str(__doc__).partition("\n")[0])
     add = parser.add_argument
-    add("input", nargs="?", metavar="INPUT", help=f"Hub dataset, hf:// path, local file or folder ({DEFAULT_INPUT})")
-    add("output", nargs="?", metavar="OUTPUT", help="Hub dataset (user/name) or folder (./out); default: print only")
-    add("--source-dataset", metavar="INPUT", help="the same as INPUT")
-    add("--output-repo", metavar="OUTPUT", help="the same as OUTPUT")
-    add("--group-by", metavar="COLUMN", help=f"column whose values are compared (default: {FINEPDFS.group})")
-    add("--value", metavar="COLUMN", help=f"size or weight of a row, 0 or more (default: {FINEPDFS.value})")
-    add("--score", metavar="COLUMN", help=f"number, or list to be averaged, of a row (default: {FINEPDFS.score})")
-    add("--high", type=float, metavar="SCORE", help=f"rows from this score on are high (default: {FINEPDFS.high:g})")
-    add("--config", "--lang", metavar="NAME", help=f"config, here a language (default: {DEFAULT_LANGUAGE} if there)")
+    add(
+        "input",
+        nargs="?",
+        type=_word,
+        metavar="INPUT",
+        help=f"Hub dataset, hf:// path, local file or folder ({DEFAULT_INPUT})",
+    )
+    add(
+        "output",
+        nargs="?",
+        type=_word,
+        metavar="OUTPUT",
+        help="Hub dataset (user/name) or folder (./out); default: print only",
+    )
+    add("--source-dataset", type=_word, metavar="INPUT", help="the same as INPUT")
+    add("--output-repo", type=_word, metavar="OUTPUT", help="the same as OUTPUT")
+    add(
+        "--group-by", type=_word, metavar="COLUMN", help=f"column whose values are compared (default: {FINEPDFS.group})"
+    )
+    add("--value", type=_word, metavar="COLUMN", help=f"size or weight of a row, 0 or more (default: {FINEPDFS.value})")
+    add(
+        "--score",
+        type=_word,
+        metavar="COLUMN",
+        help=f"number, or list to be averaged, of a row (default: {FINEPDFS.score})",
+    )
+    add("--high", type=_finite, metavar="SCORE", help=f"rows from this score on are high (default: {FINEPDFS.high:g})")
+    add(
+        "--config",
+        "--lang",
+        type=_word,
+        metavar="NAME",
+        help=f"config, here a language (default: {DEFAULT_LANGUAGE} if there)",
+    )
     add("--all-languages", action="store_true", help="read every config, with a table by config")
-    add("--split", metavar="NAME", help="split (default: train, else the first)")
-    add("--revision", metavar="REV", help="branch, tag or commit of a Hub dataset")
+    add("--split", type=_word, metavar="NAME", help="split (default: train, else the first)")
+    add("--revision", type=_word, metavar="REV", help="branch, tag or commit of a Hub dataset")
     add("--limit", "--max-samples", type=_positive, metavar="N", help="rows, taken evenly from at most 32 files")
     add("--list-languages", action="store_true", help="print the configs of the input and stop")
     add("--show-plan", action="store_true", help="also print the plan of the query that runs")
-    add("--shard", metavar="I/N", help="do the I-th of N parts of the files; the last to end writes the result")
-    add("--commit-every", type=float, default=COMMIT_EVERY_S, metavar="S", help="seconds between saves (default: 300)")
+    add(
+        "--shard",
+        type=_word,
+        metavar="I/N",
+        help="do the I-th of N parts of the files; the last to end writes the result",
+    )
+    add(
+        "--commit-every", type=_finite, default=COMMIT_EVERY_S, metavar="S", help="seconds between saves (default: 300)"
+    )
     visibility = parser.add_mutually_exclusive_group()
     visibility.add_argument("--private", action="store_true", help="make the output private (it is, if the input is)")
     visibility.add_argument("--public", action="store_true", help="make the output public even if the input is private")
@@ -225,7 +254,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line `argv` (default: that of the process) and return the exit code."""
     parser = build_parser()
-    args = parser.parse_args(argv)
+    args = parser.parse_intermixed_args(argv)
     for place, alias in (("input", "source_dataset"), ("output", "output_repo")):
         given, other = getattr(args, place), getattr(args, alias)
         if given is not None and other is not None:
@@ -308,26 +337,11 @@ def columns_of(args: argparse.Namespace) -> Columns:
 
 def resolve_inputs(args: argparse.Namespace, token: str | None, commit: str | None = None) -> tuple[Source, ...]:
     """Return the split to read: of one config, or of every config that has it; at `commit` when that is given."""
-
-    def resolved(config: str | None, revision: str | None) -> Source:
-        return resolve_source(
-            args.input or DEFAULT_INPUT,
-            config=config,
-            split=args.split,
-            revision=revision,
-            token=token,
-            preferred_config=DEFAULT_LANGUAGE,
-        )
-
-    first = resolved(args.config, commit or args.revision)
-    if not args.all_languages:
-        return (first,)
-    at = args.revision if first.given.startswith("hf://") else first.commit
-    others = [first if name == first.config else resolved(name, at) for name in first.configs]
-    without = [other.config for other in others if other.split != first.split]
-    if without:
-        note(f"{len(without)} configs have no split {first.split} and are left out: {', '.join(without[:5])}")
-    return tuple(other for other in others if other.split == first.split)
+    given, revision = args.input or DEFAULT_INPUT, commit or args.revision
+    how = {"split": args.split, "revision": revision, "token": token, "preferred_config": DEFAULT_LANGUAGE}
+    if args.all_languages:
+        return resolve_configs(given, **how)
+    return (resolve_source(given, config=args.config, **how),)
 
 
 def identity_of(sources: Sequence[Source]) -> str:
@@ -390,7 +404,7 @@ def prepare(sources: tuple[Source, ...], args: argparse.Namespace, token: str | 
     files = [(source, file) for source in sources for file in source.files]
     chosen = files if limit is None else evenly(files, min(SAMPLED_FILES, limit))
     pieces = [Piece(number=number, source=source, file=file) for number, (source, file) in enumerate(chosen)]
-    schema = fetched(pieces[:1], lambda: scan(pieces[0], token).collect_schema())
+    schema = fetched(pieces[:1], lambda: schema_of(pieces[0], token))
     check_columns(schema, columns, sources[0])
     task = Task(
         columns=columns,
@@ -403,6 +417,18 @@ def prepare(sources: tuple[Source, ...], args: argparse.Namespace, token: str | 
     if args.show_plan:
         show_plan(task, to_stderr=args.json)
     return task
+
+
+def schema_of(piece: Piece, token: str | None) -> Mapping[str, Any]:
+    """Return the types of the columns; stop with 4 when there are but names, which say nothing about types."""
+    frame = scan(piece, token)
+    if piece.source.format == "csv" and frame.head(1).collect().is_empty():
+        raise _no_rows(f"{piece.file} of {piece.source.given}")
+    return frame.collect_schema()
+
+
+def _no_rows(what: str) -> Stop:
+    return Stop(EXIT_INPUT, f"{what} has no rows", fix="name another --config or --split")
 
 
 def sampled(pieces: Sequence[Piece], limit: int, token: str | None) -> list[Piece]:
@@ -448,14 +474,18 @@ def check_columns(schema: Mapping[str, Any], columns: Columns, source: Source) -
         fix = f"did you mean {' or '.join(close)}? Then {flags}" if close else flags
         raise Stop(EXIT_INPUT, f"{source.given} has no column {', '.join(missing)}; it has: {has}", fix=fix)
     expected = {
-        columns.group: ("text, numbers or dates", lambda kind: not kind.is_nested()),
+        columns.group: ("text, numbers or dates", _is_key),
         columns.value: ("numbers", _is_number),
         columns.score: ("numbers, or lists of numbers", lambda kind: _is_number(getattr(kind, "inner", kind))),
     }
     for name, (what, is_sound) in expected.items():
         if name is not None and not is_sound(schema[name]):
-            message = f"the column {name} of {source.given} is {schema[name]}, expected {what}"
+            message = f"the column {name} of {source.given} is {str(schema[name])[:60]}, expected {what}"
             raise Stop(EXIT_INPUT, message, fix="convert the column, or name another one")
+
+
+def _is_key(kind: pl.DataType) -> bool:
+    return not kind.is_nested() and str(kind).partition("(")[0] not in {"Binary", "Duration", "Object", "Unknown"}
 
 
 def _is_number(kind: pl.DataType) -> bool:
@@ -499,6 +529,8 @@ def scan(piece: Piece, token: str | None, names: Sequence[str] | None = None) ->
     import polars as pl
 
     source, place = piece.source, place_of(piece.source, piece.file, token)
+    if "://" not in place and not Path(place).stat().st_size:
+        raise _no_rows(f"{piece.file} of {source.given}")
     if source.format == "parquet":
         frame = pl.scan_parquet(place, glob=False)
     elif source.format == "jsonl":
@@ -922,7 +954,7 @@ def tables_of(totals: Totals, task: Task) -> dict[str, Table]:
     import polars as pl
 
     if not totals.sums["rows"].sum():
-        raise Stop(EXIT_INPUT, f"{task.sources[0].given} has no rows", fix="name another --config or --split")
+        raise _no_rows(task.sources[0].given)
     text = totals.sums.with_columns(pl.col("language", "group").cast(pl.String))
     years = {group: year_of(group) for group in text["group"].unique()}
     year = pl.col("group").replace_strict(list(years), list(years.values()), return_dtype=pl.Int64).alias("year")
@@ -1017,7 +1049,7 @@ def plots(tables: Mapping[str, Table], columns: Columns) -> dict[str, bytes]:
     name, key = ("per_year", "year") if "per_year" in tables else ("per_group", columns.key)
     rows = sorted(tables[name], key=lambda row: -row["rows"])[:PLOTTED_GROUPS]
     rows = [row for row in tables[name] if row in rows]
-    labels = [one_line("none" if row[key] is None else row[key])[:24] for row in rows]
+    labels = [one_line("none" if row[key] is None else str(row[key])[:24]) for row in rows]
     # The fonts have no emoji, and say so on stderr; names of groups are no formulas; ids in SVG are random without salt.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     settings = {"svg.hashsalt": "jobshelf", "text.parse_math": False}
@@ -1128,7 +1160,7 @@ def _readable(name: str, value: float | str | None) -> str:
         return f"{value:.1%}"
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.4f}"
-    return f"{value:,}" if name == "rows" else one_line(value)
+    return f"{value:,}" if name == "rows" else one_line(str(value)[:SHOWN_CHARACTERS])
 
 
 def report(
@@ -1184,6 +1216,19 @@ def show(text: str) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     print(text)
     return EXIT_DONE
+
+
+def _word(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty")
+    return text
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"{text} is not a finite number")
+    return number
 
 
 def _positive(text: str) -> int:
@@ -1462,7 +1507,7 @@ def token_advice() -> str:
 
 
 # --- end block ---
-# --- block: source 2 (jobshelf) ---
+# --- block: source 3 (jobshelf) ---
 SOURCE_FORMATS = {
     ".parquet": "parquet",
     ".jsonl": "jsonl",
@@ -1479,6 +1524,8 @@ SOURCE_SPLIT_WORDS = {
     "test": ("test", "testing", "eval", "evaluation"),
 }
 SOURCE_SAMPLED_BYTES = 65536
+# What Polars goes on with after it has said what is wrong: which of its own options would help, where it was.
+_SOURCE_ADVICE = re.compile(r" (?:Consider setting|You might want to try|The current offset|This error occurred) ")
 _REPO_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
@@ -1522,15 +1569,44 @@ def resolve_source(
     `preferred_config` is taken, where it exists, when `config` is not given. Stops with 2 for what cannot be an
     input, 3 for a gated one, 4 for one that is missing or holds nothing readable.
     """
-    path = Path(given).expanduser()
-    if given.startswith("hf://"):
-        source = _from_hf_path(given, revision, token)
-    elif path.exists() or not _REPO_ID.fullmatch(given):
-        source = _from_local(given, path)
-    else:
-        source = _from_hub(given, given, "", revision, token)
-    described, layout = source
+    described, layout = _found(given, revision, token)
     return _choose(described, layout, config, split, preferred_config)
+
+
+def resolve_configs(
+    given: str,
+    *,
+    split: str | None = None,
+    revision: str | None = None,
+    token: str | None = None,
+    preferred_config: str | None = None,
+) -> tuple[Source, ...]:
+    """Describe the same split of every config that has it, in the order of the dataset, with the calls that one takes.
+
+    `split` is by default that of the `preferred_config`, or of the first config. Stops as `resolve_source` does.
+    """
+    described, layout = _found(given, revision, token)
+    having = [config for config, splits in layout.items() if split is None or split in splits]
+    if not having:
+        return (_choose(described, layout, None, split, preferred_config),)
+    first = _choose(described, layout, preferred_config if preferred_config in having else having[0], split, None)
+    others = [config for config, splits in layout.items() if first.split not in splits]
+    if others:
+        note(f"{len(others)} configs have no split {first.split} and are left out: {', '.join(others[:5])}")
+    return tuple(_choose(described, layout, config, first.split, None) for config in layout if config not in others)
+
+
+def _found(given: str, revision: str | None, token: str | None) -> tuple[Source, _Layout]:
+    path = Path(given).expanduser()
+    if not given.strip():
+        raise Stop(EXIT_USAGE, "the input is empty", fix="name a Hub dataset (user/name), or ./path")
+    if given.startswith("hf://"):
+        return _from_hf_path(given, revision, token)
+    if not path.exists() and _REPO_ID.fullmatch(given):
+        return _from_hub(given, given, "", revision, token)
+    if path.exists() and revision is not None:
+        raise Stop(EXIT_USAGE, f"{given} is here and has no revision {revision!r}", fix="leave --revision away")
+    return _from_local(given, path)
 
 
 def locate(source: Source, files: Iterable[str], token: str | None) -> tuple[list[str], dict[str, str] | None]:
@@ -1549,7 +1625,7 @@ def locate(source: Source, files: Iterable[str], token: str | None) -> tuple[lis
 
 def unreadable(source: Source, what: str, error: Exception) -> Stop:
     """Return the Stop for what Polars says about `what`: 5 when the network failed, 4 when the data is at fault."""
-    said = one_line(error)
+    said = _SOURCE_ADVICE.split(one_line(error), maxsplit=1)[0].rstrip(" .:")
     if re.search(
         r"error (sending request|following redirect)|object-store|HTTP status|timed out|too many requests",
         said,
@@ -1579,7 +1655,7 @@ def _from_local(given: str, path: Path) -> tuple[Source, _Layout]:
     if path.is_file():
         folder, files, card = path.parent, (path.name,), None
     elif path.is_dir():
-        folder, files = path, tuple(sorted(item.relative_to(path).as_posix() for item in path.rglob("*.*")))
+        folder, files = path, _files_below(path)
         card = path / "README.md"
     elif _REPO_ID.fullmatch(given) or "/" in given or Path(given).suffix in SOURCE_FORMATS:
         raise Stop(EXIT_INPUT, f"found no file or folder {given!r}", fix="check the path")
@@ -1591,6 +1667,11 @@ def _from_local(given: str, path: Path) -> tuple[Source, _Layout]:
     layout = {"default": {"train": data}} if path.is_file() else _layout(data, _front_matter(card))
     described = _described(given, None, None, folder, data)
     return described, layout
+
+
+def _files_below(folder: Path) -> tuple[str, ...]:
+    # Nothing but files: to open a pipe would wait for its other end.
+    return tuple(sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*") if path.is_file()))
 
 
 def _from_hf_path(given: str, revision: str | None, token: str | None) -> tuple[Source, _Layout]:
@@ -1614,10 +1695,7 @@ def _from_hub(given: str, repo_id: str, inside: str, revision: str | None, token
         if info.gated:  # everybody may see what it is; only some may read its files
             retry(lambda: api.auth_check(repo_id, repo_type="dataset"), what=f"asking for access to {repo_id}")
     except HfHubHTTPError as error:
-        stop = _refusal(error, repo_id, revision, token)
-        if stop is None:
-            raise
-        raise stop from error
+        raise _refusal(error, repo_id, revision, token) from error
     names = tuple(sorted(sibling.rfilename for sibling in info.siblings or ()))
     files = _inside(given, names, inside) if inside else names
     data = _data_files(given, files)
@@ -1626,7 +1704,7 @@ def _from_hub(given: str, repo_id: str, inside: str, revision: str | None, token
     return replace(described, private=bool(info.private)), _layout(data, front_matter)
 
 
-def _refusal(error: Exception, repo_id: str, revision: str | None, token: str | None) -> Stop | None:
+def _refusal(error: Exception, repo_id: str, revision: str | None, token: str | None) -> Stop:
     kind, status = type(error).__name__, http_status(error)
     if kind == "GatedRepoError":
         fix = f"ask for access at its page on the Hub, then {token_advice()}"
@@ -1639,7 +1717,8 @@ def _refusal(error: Exception, repo_id: str, revision: str | None, token: str | 
         return Stop(EXIT_INPUT, f"there is no dataset {repo_id} {seen}", fix=fix)
     if status in {401, 403}:
         return Stop(EXIT_TOKEN, f"the Hub does not accept the token for {repo_id}: {status}", fix=token_advice())
-    return None
+    fix = "check HF_ENDPOINT and the proxy, then run the same command again"
+    return Stop(EXIT_ENVIRONMENT, f"the Hub answered {status} for {repo_id}", fix=fix)
 
 
 def _described(
@@ -2530,7 +2609,7 @@ def _progress_bar(total: int | None, what: str, start: int) -> tqdm | None:
 
 
 # --- end block ---
-# --- block: card 1 (jobshelf) ---
+# --- block: card 2 (jobshelf) ---
 CARD_BEGIN = "<!-- jobshelf: this part is rewritten by each run -->"
 CARD_END = "<!-- jobshelf: end -->"
 CARD_TAGS = ("uv-script", "jobshelf")
@@ -2597,13 +2676,15 @@ def provenance(
     stamp: ScriptStamp, *, source: str, identity: str, arguments: Sequence[str], packages: Sequence[str]
 ) -> str:
     """Return the Markdown section that says what ran, on what, and how to run it again."""
+    from importlib.metadata import version
+
     command = shlex.join(["uv", "run", stamp.url, *arguments])
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
+    versions = ", ".join(f"{name} {version(name)}" for name in packages)
     rows = [
         ("Source", f"{md(source)} at `{md(identity)}`"),
         ("Script", f"[{md(stamp.name)}]({stamp.url}) {md(stamp.version)}"),
         ("Script sha256", md(stamp.sha256())),
-        ("Versions", f"Python {platform.python_version()}, {md(versions)}"),
+        ("Versions", f"Python {sys.version.split()[0]}, {md(versions)}"),
     ]
     if os.environ.get("JOB_ID"):
         rows.append(("Ran as", "a Hugging Face Job" + _on_hardware()))
@@ -2618,7 +2699,9 @@ def _on_hardware() -> str:
 
 def md(text: object) -> str:
     """Return `text` as literal Markdown for one line or one table cell."""
-    escaped = html.escape(" ".join(str(text).split()), quote=False)
+    from html import escape
+
+    escaped = escape(" ".join(str(text).split()), quote=False)
     return re.sub(r"([\\`*_{}\[\]()#+!|~$])", r"\\\1", escaped)
 
 

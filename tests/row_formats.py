@@ -14,7 +14,7 @@ from typing import Any
 Rows = list[dict[str, Any]]
 
 
-def turn(role: str, content: Any) -> dict[str, Any]:
+def turn(role: str | None, content: Any) -> dict[str, Any]:
     return {"role": role, "content": content}
 
 
@@ -93,6 +93,7 @@ CASES: dict[str, tuple[str, Rows]] = {
     "a conversation that opens with an answer": ("R-------", [{"messages": [bot("b"), user("a"), bot("c")]}]),
     "a conversation without answer": ("R-m--m-m", [{"messages": [user("a")]}]),
     "turns of a role nobody knows": ("m-m--m-m", [{"messages": [turn("narrator", "a"), bot("b")]}]),
+    "a turn whose role is null": ("m-m--m-m", [{"messages": CHAT}, {"messages": [turn(None, "a"), bot("b")]}]),
     "turns without role": ("--------", [{"messages": [{"content": "a"}, {"content": "b"}]}]),
     "turns with the content under text": (
         "m-m--m-m",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -10,3 +13,25 @@ ROOT = Path(__file__).parents[1]
 TOKEN = "hf_canary" + "x7Qz" * 7
 READ_TOKEN = "hf_reader" + "x7Qz" * 7
 BIN = Path(sys.executable).parent
+
+
+def until(happened: Callable[[], bool]) -> None:
+    """Wait until it has happened, at most a minute."""
+    end = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def children(process: int) -> list[int]:
+    """Return the processes that it started, and theirs."""
+    listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout.split()
+    parents = dict(zip(map(int, listed[::2]), map(int, listed[1::2]), strict=True))
+    own = [child for child, parent in parents.items() if parent == process]
+    return own + [child for one in own for child in children(one)]
+
+
+def alive(process: int) -> bool:
+    """Tell whether the process runs; one that has ended and that nobody has asked for its exit code does not."""
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(process)], capture_output=True, text=True).stdout.strip()
+    return bool(state) and not state.startswith("Z")

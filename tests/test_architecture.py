@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,13 +19,15 @@ FLOORS = (
     ("cli",),
     ("demo", "testing"),
     ("rehearse", "publish", "jobs", "host", "scaffold"),
-    ("emit", "page"),
+    ("emit", "page", "derive"),
+    ("skill",),
+    ("guides",),
     ("index", "hardware"),
     ("vet", "record"),
     ("interface", "client", "blocks", "hub", "render", "sample_data"),
     ("script", "shelf", "forms"),
     ("launch",),
-    ("errors",),
+    ("errors", "workers"),
 )
 # Modules that may import nothing of ours but the one named.
 ALONE = {"script": {"errors"}, "hub": {"errors"}}
@@ -65,6 +68,16 @@ def upward(room: str, path: Path) -> set[str]:
 @pytest.mark.parametrize(("room", "path"), list(modules()), ids=lambda value: getattr(value, "name", value))
 def test_imports_point_down(room: str, path: Path):
     assert not upward(room, path), f"{path.relative_to(PACKAGE)} imports upwards: {sorted(upward(room, path))}"
+
+
+def test_the_map_of_the_house_is_the_house():
+    """docs/architecture.md lists the same rooms on the same floors; `__main__` and the child process `stub` are of others."""
+    text = (PACKAGE.parents[1] / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| (.*) \|$", text, re.MULTILINE)
+    assert [int(number) for number, _ in rows] == list(range(1, len(rows) + 1))
+    told = [set(re.findall(r"`(\w+)`", cell)) & ({room for room, _ in modules()}) for _, cell in rows]
+    assert [rooms - {"stub"} for rooms in told] == [set(rooms) for rooms in FLOORS[1:]]
+    assert {room for room, _ in modules()} == {room for rooms in FLOORS for room in rooms} | {"stub"}
 
 
 def test_an_upward_import_is_named(tmp_path: Path):

@@ -118,6 +118,8 @@ def report_in(output: str) -> dict:
     return next(found for found in objects if "methods" in found)
 
 
+@pytest.mark.heavy
+@pytest.mark.data
 @pytest.mark.parametrize("way", WAYS)
 def test_the_statistics_are_persisted_and_right(start, shelf_on_hub, tmp_path, way):
     _, client, _ = shelf_on_hub

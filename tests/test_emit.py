@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import pytest
 from markdown_it import MarkdownIt
@@ -13,6 +14,7 @@ from markdown_it import MarkdownIt
 from jobshelf.emit import EMITTERS, emit
 from jobshelf.forms import script_url
 from jobshelf.index import Entry, Index, build_index, load_index, schema_text
+from jobshelf.render import one_line
 from jobshelf.shelf import find_shelf
 from jobshelf.vet.rules import all_rules
 from support import ROOT
@@ -40,6 +42,9 @@ HOSTILE = (
     "---\nlicense: gpl\n---",
     '"],"entries":[{"id":"evil"}],"x":["',
 )
+
+
+ATOM = "{http://www.w3.org/2005/Atom}"
 
 
 @pytest.fixture
@@ -128,7 +133,7 @@ def test_llms_txt_has_the_form_of_llmstxt_org(index):
     text = emit(index)["llms.txt"].decode()
     lines = text.splitlines()
     assert lines[0] == f"# {index.name}" and lines[2].startswith("> ")
-    assert re.findall("^## (.*)$", text, re.MULTILINE) == ["Scripts", "For programs", "Optional"]
+    assert re.findall("^## (.*)$", text, re.MULTILINE) == ["Scripts", "Guides", "For programs", "Optional"]
     files = {*emit(index), "SHA256SUMS"}
     for url in re.findall(r"\]\((.*?)\)", text):
         assert url.startswith("https://github.com/") or url.removeprefix(script_url(index.dataset, "")) in files
@@ -149,6 +154,47 @@ def test_rules_json_has_every_rule(index):
     assert [rule["code"] for rule in json.loads(emit(index)["rules.json"])] == list(all_rules())
 
 
+def dated(entry, date, *, stale=False, **changed) -> Entry:
+    record = load_index(find_shelf(ROOT)).find("finepdfs-stats").rehearsal | {"date": date, "stale": stale}
+    return Entry(data={**entry.data, "rehearsal": record, **changed})
+
+
+def test_the_feed_has_what_was_rehearsed_newest_first(index):
+    first, second, third = index.entries[:3]
+    days = (dated(first, "2026-11-02"), dated(second, "2026-11-19"), Entry(data={**third.data, "rehearsal": None}))
+    feed = ElementTree.fromstring(emit(replace(index, entries=days))["feed.xml"])
+    entries = feed.findall(f"{ATOM}entry")
+    assert [one.findtext(f"{ATOM}title") for one in entries] == [
+        f"{entry.title} {entry.version}" for entry in (second, first)
+    ]
+    assert [one.findtext(f"{ATOM}updated") for one in entries] == ["2026-11-19T00:00:00Z", "2026-11-02T00:00:00Z"]
+    assert feed.findtext(f"{ATOM}updated") == "2026-11-19T00:00:00Z"
+    assert entries[0].findtext(f"{ATOM}id") == f"{second.url}#{second.sha256}"
+    links = [one.find(f"{ATOM}link").get("href") for one in entries]
+    assert links == [entry.data["source"]["urls"]["markdown"] for entry in (second, first)]
+    assert feed.findtext(f"{ATOM}id") == script_url(index.dataset, "feed.xml")
+    # RFC 4287: each feed and entry has exactly one id, title and updated; ids differ
+    for one in (feed, *entries):
+        assert [len(one.findall(f"{ATOM}{name}")) for name in ("id", "title", "updated")] == [1, 1, 1]
+
+
+def test_without_a_rehearsal_of_these_bytes_there_is_no_feed(index):
+    entries = tuple(dated(entry, "2026-11-02", stale=True) for entry in index.entries)
+    assert "feed.xml" not in emit(replace(index, entries=entries))
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_the_feed_is_xml_whatever_a_script_says(index, text):
+    entry = dated(index.entries[0], "2026-11-02", title=text, summary=text)
+    made = emit(replace(index, name=text, description=text, entries=(entry,)))["feed.xml"].decode()
+    feed = ElementTree.fromstring(made)
+    assert [child.tag for child in feed.find(f"{ATOM}entry")] == [
+        f"{ATOM}{name}" for name in ("title", "id", "link", "updated", "summary")
+    ]
+    assert feed.find(f"{ATOM}entry").findtext(f"{ATOM}title") == one_line(f"{text} {entry.version}")
+    assert "\x1b" not in made and "\u202e" not in made
+
+
 def test_two_emitters_of_one_path_are_refused(index, monkeypatch):
     monkeypatch.setattr("jobshelf.emit.EMITTERS", (*EMITTERS, lambda _: {"llms.txt": b""}))
     with pytest.raises(ValueError, match=r"two emitters write llms\.txt"):
@@ -163,7 +209,8 @@ def test_what_a_script_says_of_itself_stays_text(index, text):
         if path.endswith(".json"):
             json.loads(hostile[path])
     assert json.loads(hostile["index.json"])["entries"][0]["title"] == text
-    for path in ("README.md", "llms.txt", f"scripts/{index.entries[0].id}.md"):
+    skill = [f"skills/jobshelf/{name}" for name in ("SKILL.md", "references/scripts.md")]
+    for path in ("README.md", "llms.txt", f"scripts/{index.entries[0].id}.md", *skill):
         assert elements(hostile[path].decode()) == elements(harmless[path].decode()), path
         assert "\x1b" not in hostile[path].decode() and "\u202e" not in hostile[path].decode()
 

@@ -8,7 +8,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from datetime import date
 
 import pytest
@@ -18,7 +17,7 @@ from jobshelf.errors import InputError, JobshelfError
 from jobshelf.index import build, build_index, check_index, load_index, write_index
 from jobshelf.index.cache import Cache, cache_home, sha256
 from jobshelf.record import Outcome, Record, Verdict, Versions
-from support import ROOT
+from support import ROOT, alive, children, until
 
 PARSER = """
 import argparse, sys
@@ -394,26 +393,6 @@ def test_builds_at_the_same_time_and_killed_ones_leave_a_sound_cache(make_shelf)
         in subprocess.run(argv, cwd=copies[0].root, capture_output=True, text=True).stdout
     )
     assert copies[0].index_file.read_text() == expected
-
-
-def until(happened):
-    end = time.monotonic() + 60
-    while not happened():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
-def children(process):
-    """The processes that it started, and theirs."""
-    listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout.split()
-    parents = dict(zip(map(int, listed[::2]), map(int, listed[1::2]), strict=True))
-    own = [child for child, parent in parents.items() if parent == process]
-    return own + [child for one in own for child in children(one)]
-
-
-def alive(process):
-    state = subprocess.run(["ps", "-o", "stat=", "-p", str(process)], capture_output=True, text=True).stdout.strip()
-    return bool(state) and not state.startswith("Z")
 
 
 def test_a_cached_value_is_what_was_put_or_nothing(tmp_path):

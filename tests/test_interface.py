@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import select
@@ -18,6 +19,7 @@ import pytest
 from jobshelf import interface
 from jobshelf.interface import Probe, plausible_arguments, probe
 from jobshelf.script import parse_script
+from jobshelf.stub import generated
 from jobshelf.testing import vet_text
 
 CLI = """
@@ -475,6 +477,50 @@ def test_native_code_is_stopped_by_the_kernel(surroundings: dict[str, object]) -
         "execv -1",
         "read -1",
     ]
+
+
+def test_a_dataclass_is_the_same_whether_its_methods_were_compiled_or_known() -> None:
+    source = """
+        import argparse, dataclasses
+
+        @dataclasses.dataclass(frozen=True, order=True)
+        class Row:
+            number: int
+            name: str = "x"
+
+        argparse.ArgumentParser().parse_args()
+        print(Row(1), Row(1) == Row(1, "x"), sorted([Row(2), Row(1)])[0].number, hash(Row(1)) == hash(Row(1)))
+        try:
+            Row(1).number = 2
+        except dataclasses.FrozenInstanceError as error:
+            print(error)
+    """
+    expected = "Row(number=1, name='x') True 1 True\ncannot assign to field 'number'\n"
+    assert [run(source).without_token.stdout for _ in range(3)] == [expected] * 3
+
+
+def test_code_is_made_of_what_compiles_and_of_nothing_else() -> None:
+    forged = ["x = (", 3, None, ["y = 1"], "z = '" + "a" * 100_000 + "'", "\0", "def good(): return 1"]
+    assert list(generated.compile_all(forged)) == ["def good(): return 1"]
+    assert len(generated.compile_all([f"x{number} = 1" for number in range(10_000)])) < 3_000
+    assert generated.compile_all(5) == {}
+
+
+def test_code_that_is_known_is_not_compiled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataclasses, "exec", exec, raising=False)  # taken away again after the test
+    fields = [("number", int), ("name", str)]
+    first = generated.use({})
+    dataclasses.make_dataclass("Row", fields)
+    assert first
+    second = generated.use(generated.compile_all(first))
+    assert dataclasses.make_dataclass("Row", fields)(1, "x").name == "x"
+    assert second == []
+
+
+def test_a_run_that_has_no_network_loads_no_certificates() -> None:
+    source = "import argparse, ssl; argparse.ArgumentParser().parse_args(); print(ssl.create_default_context().cert_store_stats())"
+    run(source)
+    assert run(source).without_token.stdout == "{'x509': 0, 'crl': 0, 'x509_ca': 0}\n"
 
 
 def test_a_script_that_waits_for_ever_is_given_up(surroundings: dict[str, object]) -> None:

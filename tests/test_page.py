@@ -91,6 +91,31 @@ def test_own_style_and_script_stay_small_and_are_the_only_ones_that_may_run(inde
     assert not re.search(r"\b(fetch|XMLHttpRequest|innerHTML|outerHTML|insertAdjacentHTML|eval|import)\b", texts[1])
 
 
+def test_programs_find_the_index_and_what_the_scripts_are(index):
+    text = page(index)
+    base = f"https://huggingface.co/datasets/{index.dataset}/resolve/main/"
+    alternates = re.findall(r'<link rel="alternate" type="([^"]+)" href="([^"]+)"', text)
+    assert alternates == [("application/json", f"{base}index.json"), ("text/plain", f"{base}llms.txt")]
+    linked = json.loads(re.search(r'<script type="application/ld\+json">(.*?)</script>', text)[1])
+    assert [part["identifier"] for part in linked["hasPart"]] == [entry.id for entry in index.entries]
+    assert {part["@type"] for part in linked["hasPart"]} == {"SoftwareSourceCode"}
+
+
+def test_what_was_not_asked_or_decided_is_said_with_its_reason_and_rule(index):
+    vetting = {
+        **index.entries[0].vetting,
+        "ignored": [{"rule": "UVS202", "reason": "held by the image"}],
+        "inconclusive": [{"rule": "UVS401", "reason": "the stubs could not follow"}],
+    }
+    text = page(replace(index, entries=(changed(index.entries[0], vetting=vetting),)))
+    assert 'docs/rules/UVS202.md">UVS202</a>: held by the image' in text
+    assert 'docs/rules/UVS401.md">UVS401</a>, undecided: the stubs could not follow' in text
+
+
+def test_nothing_moves():
+    assert not re.search(r"transition|animation|scroll-behavior", (PAGES / "page.css").read_text(encoding="utf-8"))
+
+
 def test_the_commands_are_those_of_the_index(index):
     for entry in index.entries:
         shown = Document(page(replace(index, entries=(entry,)))).codes

@@ -23,6 +23,8 @@ def figure(found: list[Struck]) -> str:
     return f"publish: {len(found)} failing requests, 0 left in between ({told})"
 
 
+@pytest.mark.heavy
+@pytest.mark.jobs
 @pytest.mark.parametrize("fault", FAULTS)
 def test_the_commit_and_what_follows_it_fail(rig, make_shelf, fault: str, record_property: Record):
     case = cases(rig, make_shelf)["changed"]

@@ -39,6 +39,8 @@ def every_point(case: Case) -> list[KillPoint]:
     return [KillPoint(number=number, moment=moment) for number in numbers for moment in ("before", "after")]
 
 
+@pytest.mark.heavy
+@pytest.mark.jobs
 def test_killed_at_some_requests(rig, make_shelf, record_property: Record):
     found = [
         sweep(rig, case, kill_points(case.requests, POINTS[name])) for name, case in cases(rig, make_shelf).items()

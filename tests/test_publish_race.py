@@ -84,6 +84,8 @@ def raced(race: Race, rounds: int) -> str:
     )
 
 
+@pytest.mark.heavy
+@pytest.mark.jobs
 def test_six_publishers_race(make_shelf, client, hub_environment, record_property: Callable[[str, object], None]):
     record_property("figure", raced(Race(make_shelf, client, hub_environment), 2))
 

@@ -39,7 +39,7 @@ def test_the_installed_shelf_is_the_checkouts(installed):
     assert (data.parent / "index" / "index.schema.json").is_file()
     for name in ("index.json", "copier.yml", "pyproject.toml"):
         assert (data / name).read_bytes() == (ROOT / name).read_bytes()
-    for folder in ("catalog", "templates"):
+    for folder in ("catalog", "templates", "docs"):
         for path in (ROOT / folder).rglob("*"):
             if path.is_file() and "__pycache__" not in path.parts:
                 assert (data / path.relative_to(ROOT)).read_bytes() == path.read_bytes()

@@ -217,6 +217,7 @@ def _add_starting(verbs: argparse._SubParsersAction[_Parser]) -> None:
     form.add_argument(
         "--copy", action="store_true", help="also put it on the clipboard (the form jobs, if none is named)"
     )
+    form.add_argument("--pin", action="store_true", help="name the commit that the Hub serves now, not what follows it")
     _add_launch(form)
     hardware = _verb(verbs, "hardware", _hardware, "list the machines of Jobs and what they cost")
     hardware.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
@@ -336,7 +337,7 @@ def _usd(text: str) -> float:
 
 
 def _add_keeping(verbs: argparse._SubParsersAction[_Parser]) -> None:
-    index = _verb(verbs, "index", _index, "rebuild index.json from the catalogue")
+    index = _verb(verbs, "index", _index, "rebuild index.json from the catalogue, and what is derived from it")
     index.add_argument("--check", action="store_true", help="write nothing; fail when the committed file is stale")
     publish = _verb(verbs, "publish", _publish, "mirror the shelf to its Hub dataset")
     publish.add_argument(
@@ -557,18 +558,26 @@ def _rehearse(arguments: argparse.Namespace) -> int:
 
 def _command(arguments: argparse.Namespace) -> int:
     from jobshelf.forms import docker_forms
-    from jobshelf.jobs import command, read_target
+    from jobshelf.jobs import command, pinned, read_target
     from jobshelf.jobs.clipboard import copy
     from jobshelf.launch import refuse_tokens
 
     asked, words = _asked(arguments), arguments.script_arguments
     refuse_tokens(words)
     if arguments.name is None:
+        if arguments.pin:
+            raise UsageError("--pin is for a script that the Hub serves", fix="name the image by its digest")
         made = docker_forms(_image(arguments), words, asked)
     else:
         target = _target(arguments)
         # an address is read for its launch table; the shelf's own stand in the index
-        made = command(read_target(target, _client_if_any()) if "://" in arguments.name else target, words, asked)
+        if "://" in arguments.name or arguments.pin:
+            target = read_target(target, _client_if_any())
+        if arguments.pin:
+            target = pinned(target)
+        elif target.commit_url:
+            print(f"note: these very bytes stay at {target.commit_url} (--pin)", file=sys.stderr)
+        made = command(target, words, asked)
     texts = {name: form["text"] for name, form in made.to_json().items()}
     for form, note in made.notes:
         if arguments.form in {None, form}:
@@ -949,21 +958,26 @@ def _webhook_delete(arguments: argparse.Namespace) -> int:
 
 
 def _index(arguments: argparse.Namespace) -> int:
-    from jobshelf.index import check_index, write_index
+    from jobshelf.derive import check_derived, write_derived
+    from jobshelf.index import check_index, load_index, write_index
     from jobshelf.shelf import find_shelf
 
     shelf = find_shelf()
     if arguments.check:
-        print(f"{shelf.index_file.name} is what the catalogue says ({len(check_index(shelf).entries)} scripts)")
+        index = check_index(shelf)
+        check_derived(shelf, index)
+        print(f"{shelf.index_file.name} is what the catalogue says ({len(index.entries)} scripts)")
         return 0
     built = write_index(shelf)
+    written = write_derived(shelf, load_index(shelf))
     print("\n".join([f"wrote {shelf.index_file.name}: {built.count} scripts", *built.notes]))
+    print("".join(f"wrote {path.relative_to(shelf.root).as_posix()}\n" for path in written), end="")
     return 0
 
 
 def _publish(arguments: argparse.Namespace) -> int:
     from jobshelf.client import open_client
-    from jobshelf.publish import changes_of, preview, publish, publish_page, to_text
+    from jobshelf.publish import changes_of, preview, preview_page, publish, publish_page, to_text
     from jobshelf.shelf import find_shelf
 
     shelf, client = find_shelf(), open_client()
@@ -973,6 +987,9 @@ def _publish(arguments: argparse.Namespace) -> int:
         step = preview(shelf, client, **wish)
         print(to_text(changes_of(step, client)) or "unchanged\n", end="")
         _print_kept(step.kept)
+        if space:
+            page = to_text(changes_of(preview_page(client, step, space), client)) or "unchanged\n"
+            print(f"{client.endpoint}/spaces/{space}:\n{page}", end="")
         return 0
     done = publish(shelf, client, **wish)
     where = done.pull_request or f"{client.endpoint}/datasets/{done.repo}"

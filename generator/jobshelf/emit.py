@@ -7,16 +7,24 @@ among them: it covers the scripts too, so the publisher writes it last.
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from jobshelf.errors import EXIT_CODES
 from jobshelf.forms import script_url
+from jobshelf.guides import read_guides
 from jobshelf.index import SCHEMA_FILE, Entry, Index, schema_text, words
-from jobshelf.render import render
+from jobshelf.render import one_line, render
+from jobshelf.skill import guide_title, skill_files
 
 Emitter = Callable[[Index], Mapping[str, bytes]]
 _RETIRED = ("deprecated", "disabled")
+_FEED_LENGTH = 100
+_PLACEHOLDER = re.compile(r"\{[a-z]+(:[^{}]*)?\}")
 
 
 def emit(index: Index) -> dict[str, bytes]:
@@ -66,13 +74,21 @@ def script_page(entry: Entry) -> str:
         rehearsed=words.rehearsal(entry),
         machine=words.machine(entry),
         commands=list(words.commands(entry)),
+        small=_small(entry),
         why=entry.data.get("behaviour", {}).get("inconclusive") or "no reason is recorded",
     )
 
 
 def llms(index: Index) -> dict[str, bytes]:
     """`llms.txt` (llmstxt.org): where a language model finds what."""
-    return {"llms.txt": render("llms.txt.jinja", index=index, base=script_url(index.dataset, "")).encode()}
+    titles = {name: guide_title(text) for name, text in read_guides().items()}
+    base = script_url(index.dataset, "")
+    return {"llms.txt": render("llms.txt.jinja", index=index, base=base, guides=titles, exit_codes=EXIT_CODES).encode()}
+
+
+def skill(index: Index) -> dict[str, bytes]:
+    """`skills/<name>/`: the shelf as a skill that agents install by copying the folder."""
+    return {f"skills/{path}": data for path, data in skill_files(index).items()}
 
 
 def ai_catalog(index: Index) -> dict[str, bytes]:
@@ -100,7 +116,40 @@ def rules(_: Index) -> dict[str, bytes]:
     return {"rules.json": rules_json().encode()}
 
 
-EMITTERS: Final[tuple[Emitter, ...]] = (index_files, short_index, card, script_files, llms, ai_catalog, rules)
+def feed(index: Index) -> dict[str, bytes]:
+    """`feed.xml` (Atom, RFC 4287): the newest bytes that were rehearsed, on the day of that; no file where none were.
+
+    Nothing else about a script has a date: there is no clock and no history in an index.
+    """
+    fresh = [entry for entry in index.entries if entry.rehearsal is not None and not entry.rehearsal["stale"]]
+    newest = sorted(fresh, key=lambda entry: entry.rehearsal["date"], reverse=True)[:_FEED_LENGTH]
+    if not newest:
+        return {}
+    items = [_item(entry) for entry in newest]
+    address = script_url(index.dataset, "feed.xml")
+    named = replace(index, name=one_line(index.name), description=one_line(index.description))
+    return {"feed.xml": render("feed.xml.jinja", index=named, address=address, items=items).encode()}
+
+
+EMITTERS: Final[tuple[Emitter, ...]] = (
+    index_files,
+    short_index,
+    card,
+    script_files,
+    llms,
+    ai_catalog,
+    rules,
+    feed,
+    skill,
+)
+
+
+def _small(entry: Entry) -> str:
+    """Return the command of the rehearsal, with its placeholders; "" where none is recorded."""
+    if entry.rehearsal is None:
+        return ""
+    words_ = (word if _PLACEHOLDER.search(word) else shlex.quote(word) for word in entry.rehearsal["arguments"])
+    return " ".join(("uv run", entry.url, *words_))
 
 
 def _short(entry: Entry) -> dict[str, Any]:
@@ -125,6 +174,17 @@ def _short(entry: Entry) -> dict[str, Any]:
         "url": entry.url,
         "local": entry.commands["local"]["text"],
         "jobs": entry.commands["jobs"]["text"],
+    }
+
+
+def _item(entry: Entry) -> dict[str, str]:
+    return {
+        "title": one_line(f"{entry.title} {entry.version}"),
+        "summary": one_line(f"{entry.summary}. {words.rehearsal(entry).capitalize()}."),
+        "date": entry.rehearsal["date"],
+        "sha256": entry.sha256,
+        "address": entry.url,
+        "page": entry.data["source"]["urls"]["markdown"],
     }
 
 

@@ -17,7 +17,22 @@ A message is one line: what was found, where, what was expected. `fix` is what t
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
+# Exit code -> what it means, and what to do about it; the same for the tool and for every script.
+EXIT_CODES: Final[Mapping[int, tuple[str, str]]] = {
+    0: ("done", "nothing"),
+    1: ("a finding, a failed check, or the unexpected", "read the last lines of the output"),
+    2: ("usage", "correct the command; nothing was started"),
+    3: ("token missing, invalid, or without the permission", "`hf auth login`; for a Job add `--secrets HF_TOKEN`"),
+    4: ("input data", "correct the input or the column names; running it again as it is changes nothing"),
+    5: ("environment, hardware or resources", "another flavor, more disk or memory, or wait for the network"),
+    6: (
+        "computed or planned, but not persisted; says where the data is and what pushes it",
+        "run the command that it prints",
+    ),
+}
 
 
 class JobshelfError(Exception):

@@ -262,11 +262,11 @@ def probe(script: Script) -> Probe:
     where no process can be forked.
     """
     runner = _Runner(script)
-    shown, interface = runner.run(["--help"])
+    shown, interface = runner.describe(["--help"])
     declared = _declared_arguments(script)
     arguments = declared if declared is not None else plausible_arguments(interface)
-    unknown, other_interface = runner.run([*arguments, UNKNOWN_OPTION])
-    missing = runner.run([])[0] if interface and _requires(interface.command) else None
+    unknown, other_interface = runner.describe([*arguments, UNKNOWN_OPTION])
+    missing = runner.run([]) if interface and _requires(interface.command) else None
     interface = _steady(interface or other_interface, other_interface)
     return Probe(
         interface=interface,
@@ -274,14 +274,14 @@ def probe(script: Script) -> Probe:
         help=shown,
         unknown_option=unknown,
         missing_required=missing,
-        without_token=runner.run(arguments)[0],
+        without_token=runner.run(arguments),
         declared=declared is not None,
     )
 
 
 def run_with(script: Script, arguments: Sequence[str]) -> Run:
     """Run `script` once in the stub process with `arguments`; never raises for what the script does."""
-    return _Runner(script).run(arguments)[0]
+    return _Runner(script).run(arguments)
 
 
 def plausible_arguments(interface: Interface | None) -> list[str]:
@@ -301,16 +301,23 @@ class _Runner:
         self._request = {
             "name": _file_name(script.path),
             "source": script.text,
-            "modules": _imported(script.tree) if script.tree else (),
+            "modules": imported_modules(script.tree) if script.tree else (),
             "limits": _LIMITS,
         }
         self._hopeless = _unfit(script)
         self.unreadable: str | None = None
 
-    def run(self, arguments: Sequence[str]) -> tuple[Run, Interface | None]:
+    def run(self, arguments: Sequence[str]) -> Run:
+        return self._run(arguments, describe=False)[0]
+
+    def describe(self, arguments: Sequence[str]) -> tuple[Run, Interface | None]:
+        """Run the script and take down the command line that it builds."""
+        return self._run(arguments, describe=True)
+
+    def _run(self, arguments: Sequence[str], *, describe: bool) -> tuple[Run, Interface | None]:
         if self._hopeless:
             return _not_run(arguments, self._hopeless), None
-        answer = _ask({**self._request, "arguments": list(arguments)})
+        answer = _ask({**self._request, "arguments": list(arguments), "describe": describe})
         if answer is None:
             self._hopeless = "the process that runs it died, or did not answer in time"
             return _not_run(arguments, self._hopeless), None
@@ -366,10 +373,10 @@ def _not_run(arguments: Sequence[str], reason: str) -> Run:
 
 
 @lru_cache(maxsize=8)
-def _imported(tree: ast.Module) -> tuple[str, ...]:
-    """Return the modules that a script imports anywhere; only statements are looked at, imports are nowhere else."""
+def imported_modules(tree: ast.Module) -> tuple[str, ...]:
+    """Return the dotted names of the modules that a script imports, anywhere in it, sorted."""
     names: set[str] = set()
-    pending: list[Any] = list(tree.body)
+    pending: list[Any] = list(tree.body)  # statements suffice: imports are nowhere else, and most nodes are expressions
     while pending:
         node = pending.pop()
         if isinstance(node, ast.Import):

@@ -30,7 +30,7 @@ def _environment() -> Environment:
 
     environment = Environment(
         loader=PackageLoader("jobshelf", "pages"),
-        autoescape=select_autoescape(("html", "html.jinja")),
+        autoescape=select_autoescape(("html", "html.jinja", "xml.jinja")),
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )

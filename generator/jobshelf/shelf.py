@@ -40,7 +40,7 @@ class Shelf:
 
     def scripts(self) -> list[Path]:
         """The catalogue's script files, in the order of their names."""
-        return sorted(self.catalog.glob("*.py"))
+        return sorted(self.catalog.glob("*.py"), key=lambda path: path.name)
 
 
 def find_shelf(start: Path | None = None) -> Shelf:

@@ -1,17 +1,14 @@
-# block: card 1
+# block: card 2
 """The dataset card: what was run, on what, with which result. Every sentence comes from the run itself.
 
 Promises: front matter and text that others wrote stay; text from outside is escaped; "ran as a Job" only when JOB_ID
-says so; no clock, so that the same run gives the same card.
+says so; no clock, so that the same run gives the same card; imports nothing slow before it is used.
 """
 
 from __future__ import annotations
 
 import hashlib
-import html
-import importlib.metadata
 import os
-import platform
 import re
 import shlex
 import sys
@@ -86,13 +83,15 @@ def provenance(
     stamp: ScriptStamp, *, source: str, identity: str, arguments: Sequence[str], packages: Sequence[str]
 ) -> str:
     """Return the Markdown section that says what ran, on what, and how to run it again."""
+    from importlib.metadata import version
+
     command = shlex.join(["uv", "run", stamp.url, *arguments])
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
+    versions = ", ".join(f"{name} {version(name)}" for name in packages)
     rows = [
         ("Source", f"{md(source)} at `{md(identity)}`"),
         ("Script", f"[{md(stamp.name)}]({stamp.url}) {md(stamp.version)}"),
         ("Script sha256", md(stamp.sha256())),
-        ("Versions", f"Python {platform.python_version()}, {md(versions)}"),
+        ("Versions", f"Python {sys.version.split()[0]}, {md(versions)}"),
     ]
     if os.environ.get("JOB_ID"):
         rows.append(("Ran as", "a Hugging Face Job" + _on_hardware()))
@@ -107,7 +106,9 @@ def _on_hardware() -> str:
 
 def md(text: object) -> str:
     """Return `text` as literal Markdown for one line or one table cell."""
-    escaped = html.escape(" ".join(str(text).split()), quote=False)
+    from html import escape
+
+    escaped = escape(" ".join(str(text).split()), quote=False)
     return re.sub(r"([\\`*_{}\[\]()#+!|~$])", r"\\\1", escaped)
 
 

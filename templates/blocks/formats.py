@@ -1,4 +1,4 @@
-# block: formats 2
+# block: formats 3
 """Which post-training methods of TRL a dataset can feed, judged from its rows: `inspect_rows(rows, features)`.
 
 Promises: a pure function of values and types, names come second; READY is what TRL 1.16 takes as it is, NEEDS MAPPING
@@ -129,7 +129,7 @@ def _profile(name: str, values: Sequence[Any], type_name: str) -> Column:
         nulls=kinds.count("null"),
         empty=sum(its == "empty list" or (its == "text" and not value.strip()) for value, its in pairs),
         unusable=tuple(unusable),
-        roles=frozenset(str(_role(turn)) for turn in turns),
+        roles=frozenset(_role(turn) for turn in turns if isinstance(_given_role(turn), str)),
         values=tuple(values),
     )
 
@@ -201,7 +201,11 @@ def _turns(value: str | Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [turn for turn in (json.loads(value) if isinstance(value, str) else value) if turn is not None]
 
 
-def _role(turn: Mapping[str, Any]) -> str | None:
+def _role(turn: Mapping[str, Any]) -> str:
+    return str(_given_role(turn))
+
+
+def _given_role(turn: Mapping[str, Any]) -> object:
     return next((turn[key] for key in ROLE_KEYS if key in turn), None)
 
 
@@ -211,7 +215,12 @@ def _content(turn: Mapping[str, Any]) -> str | list[Any] | None:
 
 def _turns_have_content(value: str | Sequence[Mapping[str, Any]]) -> bool:
     turns = json.loads(value) if isinstance(value, str) else value
-    return all(turn and (turn.get("tool_calls") or isinstance(_content(turn), str | list)) for turn in turns)
+    return all(
+        turn
+        and isinstance(_given_role(turn), str)
+        and (turn.get("tool_calls") or isinstance(_content(turn), str | list))
+        for turn in turns
+    )
 
 
 # --- judges: each takes the method and the columns ---
@@ -674,8 +683,10 @@ def _usable_test(column: Column) -> str:
             column.values[row] == "" for row in column.unusable
         )
         return f"bool({_at(column)})" if empties else f"{_at(column)} is not None"
-    _, key = _turn_keys(column)
+    role, key = _turn_keys(column)
     said = f"turn and (turn.get({key!r}) is not None or turn.get('tool_calls'))"
+    if any(not isinstance(_given_role(turn), str) for turns in _chats_of(column) for turn in turns):
+        said += f" and isinstance(turn.get({role!r}), str)"
     return f"bool({_at(column)}) and all({said} for turn in {_decoded_turns(column)})"
 
 
@@ -858,7 +869,7 @@ def _roles_known(*columns: Column) -> bool:
 def _role_names(columns: Sequence[Column]) -> dict[str, str]:
     """Return role -> the role that templates know: by its name, else by whether it opens conversations."""
     found = sorted({role for column in columns for role in column.roles} - KNOWN_ROLES - ROLE_NAMES.keys())
-    opening = {str(_role(turns[0])) for column in columns for turns in _chats_of(column) if turns}
+    opening = {_role(turns[0]) for column in columns for turns in _chats_of(column) if turns}
     names = {role: ROLE_NAMES.get(role.lower(), role.lower()) for role in found}
     guessed = {role: "user" if role in opening else "assistant" for role in found if names[role] not in KNOWN_ROLES}
     return ROLE_NAMES | names | guessed
@@ -894,7 +905,7 @@ def _chat_flaw(column: Column, table: Table) -> str:
 def _opens_with_user(column: Column) -> bool:
     names = _role_names([column])
     return any(
-        names.get(str(_role(turns[0])), _role(turns[0])) in {"user", "system"} for turns in _chats_of(column) if turns
+        names.get(_role(turns[0]), _role(turns[0])) in {"user", "system"} for turns in _chats_of(column) if turns
     )
 
 

@@ -1,4 +1,4 @@
-# block: source 2
+# block: source 3
 """Where the rows come from: a Hub dataset, an hf:// path, a local file or a local folder, described before any is read.
 
 Promises: a Hub input is resolved to a commit in one call; config and split are chosen the same way every time, with
@@ -37,6 +37,8 @@ SOURCE_SPLIT_WORDS = {
     "test": ("test", "testing", "eval", "evaluation"),
 }
 SOURCE_SAMPLED_BYTES = 65536
+# What Polars goes on with after it has said what is wrong: which of its own options would help, where it was.
+_SOURCE_ADVICE = re.compile(r" (?:Consider setting|You might want to try|The current offset|This error occurred) ")
 _REPO_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
@@ -80,15 +82,44 @@ def resolve_source(
     `preferred_config` is taken, where it exists, when `config` is not given. Stops with 2 for what cannot be an
     input, 3 for a gated one, 4 for one that is missing or holds nothing readable.
     """
-    path = Path(given).expanduser()
-    if given.startswith("hf://"):
-        source = _from_hf_path(given, revision, token)
-    elif path.exists() or not _REPO_ID.fullmatch(given):
-        source = _from_local(given, path)
-    else:
-        source = _from_hub(given, given, "", revision, token)
-    described, layout = source
+    described, layout = _found(given, revision, token)
     return _choose(described, layout, config, split, preferred_config)
+
+
+def resolve_configs(
+    given: str,
+    *,
+    split: str | None = None,
+    revision: str | None = None,
+    token: str | None = None,
+    preferred_config: str | None = None,
+) -> tuple[Source, ...]:
+    """Describe the same split of every config that has it, in the order of the dataset, with the calls that one takes.
+
+    `split` is by default that of the `preferred_config`, or of the first config. Stops as `resolve_source` does.
+    """
+    described, layout = _found(given, revision, token)
+    having = [config for config, splits in layout.items() if split is None or split in splits]
+    if not having:
+        return (_choose(described, layout, None, split, preferred_config),)
+    first = _choose(described, layout, preferred_config if preferred_config in having else having[0], split, None)
+    others = [config for config, splits in layout.items() if first.split not in splits]
+    if others:
+        note(f"{len(others)} configs have no split {first.split} and are left out: {', '.join(others[:5])}")
+    return tuple(_choose(described, layout, config, first.split, None) for config in layout if config not in others)
+
+
+def _found(given: str, revision: str | None, token: str | None) -> tuple[Source, _Layout]:
+    path = Path(given).expanduser()
+    if not given.strip():
+        raise Stop(EXIT_USAGE, "the input is empty", fix="name a Hub dataset (user/name), or ./path")
+    if given.startswith("hf://"):
+        return _from_hf_path(given, revision, token)
+    if not path.exists() and _REPO_ID.fullmatch(given):
+        return _from_hub(given, given, "", revision, token)
+    if path.exists() and revision is not None:
+        raise Stop(EXIT_USAGE, f"{given} is here and has no revision {revision!r}", fix="leave --revision away")
+    return _from_local(given, path)
 
 
 def locate(source: Source, files: Iterable[str], token: str | None) -> tuple[list[str], dict[str, str] | None]:
@@ -107,7 +138,7 @@ def locate(source: Source, files: Iterable[str], token: str | None) -> tuple[lis
 
 def unreadable(source: Source, what: str, error: Exception) -> Stop:
     """Return the Stop for what Polars says about `what`: 5 when the network failed, 4 when the data is at fault."""
-    said = one_line(error)
+    said = _SOURCE_ADVICE.split(one_line(error), maxsplit=1)[0].rstrip(" .:")
     if re.search(
         r"error (sending request|following redirect)|object-store|HTTP status|timed out|too many requests",
         said,
@@ -137,7 +168,7 @@ def _from_local(given: str, path: Path) -> tuple[Source, _Layout]:
     if path.is_file():
         folder, files, card = path.parent, (path.name,), None
     elif path.is_dir():
-        folder, files = path, tuple(sorted(item.relative_to(path).as_posix() for item in path.rglob("*.*")))
+        folder, files = path, _files_below(path)
         card = path / "README.md"
     elif _REPO_ID.fullmatch(given) or "/" in given or Path(given).suffix in SOURCE_FORMATS:
         raise Stop(EXIT_INPUT, f"found no file or folder {given!r}", fix="check the path")
@@ -149,6 +180,11 @@ def _from_local(given: str, path: Path) -> tuple[Source, _Layout]:
     layout = {"default": {"train": data}} if path.is_file() else _layout(data, _front_matter(card))
     described = _described(given, None, None, folder, data)
     return described, layout
+
+
+def _files_below(folder: Path) -> tuple[str, ...]:
+    # Nothing but files: to open a pipe would wait for its other end.
+    return tuple(sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*") if path.is_file()))
 
 
 def _from_hf_path(given: str, revision: str | None, token: str | None) -> tuple[Source, _Layout]:
@@ -172,10 +208,7 @@ def _from_hub(given: str, repo_id: str, inside: str, revision: str | None, token
         if info.gated:  # everybody may see what it is; only some may read its files
             retry(lambda: api.auth_check(repo_id, repo_type="dataset"), what=f"asking for access to {repo_id}")
     except HfHubHTTPError as error:
-        stop = _refusal(error, repo_id, revision, token)
-        if stop is None:
-            raise
-        raise stop from error
+        raise _refusal(error, repo_id, revision, token) from error
     names = tuple(sorted(sibling.rfilename for sibling in info.siblings or ()))
     files = _inside(given, names, inside) if inside else names
     data = _data_files(given, files)
@@ -184,7 +217,7 @@ def _from_hub(given: str, repo_id: str, inside: str, revision: str | None, token
     return replace(described, private=bool(info.private)), _layout(data, front_matter)
 
 
-def _refusal(error: Exception, repo_id: str, revision: str | None, token: str | None) -> Stop | None:
+def _refusal(error: Exception, repo_id: str, revision: str | None, token: str | None) -> Stop:
     kind, status = type(error).__name__, http_status(error)
     if kind == "GatedRepoError":
         fix = f"ask for access at its page on the Hub, then {token_advice()}"
@@ -197,7 +230,8 @@ def _refusal(error: Exception, repo_id: str, revision: str | None, token: str | 
         return Stop(EXIT_INPUT, f"there is no dataset {repo_id} {seen}", fix=fix)
     if status in {401, 403}:
         return Stop(EXIT_TOKEN, f"the Hub does not accept the token for {repo_id}: {status}", fix=token_advice())
-    return None
+    fix = "check HF_ENDPOINT and the proxy, then run the same command again"
+    return Stop(EXIT_ENVIRONMENT, f"the Hub answered {status} for {repo_id}", fix=fix)
 
 
 def _described(

@@ -200,3 +200,11 @@ def test_many_columns_and_deep_values() -> None:
         deep = {"a": deep}
     rows = [{f"c{number}": deep for number in range(5000)}]
     assert {verdict.status for verdict in formats.inspect_rows(rows)} == {NO}
+
+
+@pytest.mark.parametrize("role", [None, 3, ["user"], {"a": 1}])
+@pytest.mark.parametrize("keys", [("role", "content"), ("from", "value"), ("speaker", "text")])
+def test_roles_that_are_no_text_are_no_conversation(role: Any, keys: tuple[str, str]) -> None:
+    for name in ("messages", "conversations", "prompt", "chosen"):
+        rows = [{name: [dict(zip(keys, (role, "a"), strict=True))], "rejected": [{keys[0]: role, keys[1]: ["b"]}]}]
+        assert {verdict.status for verdict in formats.inspect_rows(rows)} == {NO}

@@ -42,6 +42,8 @@ def swept(work: str, folder: Path, environment: dict[str, str]) -> dict[str, obj
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.heavy
+@pytest.mark.data
 @pytest.mark.usefixtures("checkpoint")
 @pytest.mark.parametrize("work", LEAST)
 def test_killed_at_every_touch_of_the_folder_then_run_again(

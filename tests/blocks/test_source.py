@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -104,7 +105,15 @@ def test_unknown_names_list_what_there_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("given", "code"),
-    [("word", 2), ("hf://spaces/a/b", 2), ("./no.parquet", 4), ("no/such/path", 4), ("missing.jsonl", 4)],
+    [
+        ("word", 2),
+        ("", 2),
+        (" ", 2),
+        ("hf://spaces/a/b", 2),
+        ("./no.parquet", 4),
+        ("no/such/path", 4),
+        ("missing.jsonl", 4),
+    ],
 )
 def test_impossible_inputs(given: str, code: int) -> None:
     with pytest.raises(exits.Stop) as stop:
@@ -118,6 +127,40 @@ def test_folder_without_data_and_broken_front_matter(tmp_path: Path) -> None:
     assert stop.value.code == 4
     with pytest.raises(exits.Stop, match="is not YAML"):
         source.resolve_source(str(fill(tmp_path, "a.csv", readme="configs: [\n")))
+
+
+def test_nothing_but_files_is_opened(tmp_path: Path) -> None:
+    fill(tmp_path, "a.jsonl", "folder.parquet/b.jsonl")
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    (tmp_path / "gone.jsonl").symlink_to("nowhere")
+    assert source.resolve_source(str(tmp_path)).files == ("a.jsonl", "folder.parquet/b.jsonl")
+
+
+def test_a_local_input_has_no_revision(tmp_path: Path) -> None:
+    with pytest.raises(exits.Stop, match="has no revision 'main'") as stop:
+        source.resolve_source(str(fill(tmp_path, "a.jsonl")), revision="main")
+    assert (stop.value.code, stop.value.fix) == (2, "leave --revision away")
+
+
+def test_every_config_that_has_the_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = str(fill(tmp_path, *FILES, readme=README))
+
+    def found(**how: str) -> list[tuple[str, str, tuple[str, ...]]]:
+        return [(one.config, one.split, one.files) for one in source.resolve_configs(folder, **how)]
+
+    assert found() == [("a", "train", ("a/r.parquet",)), ("b", "train", ("b/1.parquet",))]
+    assert "1 configs have no split train and are left out: c" in capsys.readouterr().err
+    in_tests = [("a", "test", ("a/x/t.parquet",)), ("c", "test", ("c/test.parquet",))]
+    assert found(split="test") == found(preferred_config="c") == in_tests
+    with pytest.raises(exits.Stop, match="has no split 'dev'"):
+        source.resolve_configs(folder, split="dev")
+
+
+def test_what_polars_advises_is_not_repeated(tmp_path: Path) -> None:
+    given = source.resolve_source(str(fill(tmp_path, "a.csv")))
+    told = "found more fields than defined in 'Schema'\n\nConsider setting 'truncate_ragged_lines=True'."
+    message = source.unreadable(given, "a.csv", ValueError(told)).message
+    assert message.endswith("is not readable csv: found more fields than defined in 'Schema'")
 
 
 def test_identity_follows_the_content(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,11 @@ from typing import Any
 import polars as pl
 import pytest
 from datasets import Dataset
+from huggingface_hub import HfApi
 from jsonschema import Draft202012Validator
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from catalog.conftest import Publish, Script, jsonl
+from catalog.conftest import CATALOG, Publish, Script, jsonl
 from conftest import TOKEN
 from jobshelf.hub import Hub
 
@@ -210,7 +213,15 @@ def test_a_viewer_that_is_down_is_done_without(
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("name", ["gsm8k_model_solutions", "sharegpt_conversations"])
+READY_TO_MAP = {
+    "gsm8k_test": {"SFT", "GRPO", "RLOO", "Prompt-only"},
+    "gsm8k_model_solutions": {"SFT", "DPO", "GRPO", "KTO", "Reward", "RLOO", "Prompt-only"},
+    "sharegpt_conversations": {"SFT", "GRPO", "RLOO", "Prompt-only"},
+    "mt_bench_questions": {"GRPO", "RLOO", "Prompt-only"},
+}
+
+
+@pytest.mark.parametrize("name", READY_TO_MAP)
 def test_real_rows_in_several_layouts(
     script: Script,
     publish: Publish,
@@ -236,8 +247,89 @@ def test_real_rows_in_several_layouts(
         ("default", "train", True),
     ]
     assert all(report["rows"] == 40 for report in reports)
-    statuses = {tuple(verdict["status"] for verdict in report["methods"]) for report in reports}
-    assert len(statuses) == 1
+    for report in reports:
+        mapped = {verdict["method"] for verdict in report["methods"] if verdict["status"] == "NEEDS MAPPING"}
+        assert mapped == READY_TO_MAP[name], report["dataset"]
+
+
+@pytest.mark.parametrize("name", READY_TO_MAP)
+def test_printed_code_makes_the_published_rows_ready(
+    script: Script,
+    publish: Publish,
+    anonymous: dict[str, str],
+    real_rows: Callable[[str], list[dict[str, Any]]],
+    name: str,
+) -> None:
+    publish("alice/raw", {"test.jsonl": jsonl(real_rows(name)[:40])})
+    report = json.loads(script(NAME, "alice/raw", "--json", env=anonymous).stdout)
+    files, methods = {}, []
+    for verdict in report["methods"]:
+        if verdict["mapping"]:
+            scope: dict[str, Any] = {"dataset": Dataset.from_list(real_rows(name)[:40])}
+            exec(verdict["mapping"], scope)
+            files[f"{len(methods)}.parquet"] = parquet(list(scope["dataset"]))
+            methods.append(verdict["method"])
+    publish("alice/mapped", files)
+    places = [f"hf://datasets/alice/mapped/{file}" for file in files]
+    mapped = json.loads(script(NAME, *places, "--json", env=anonymous).stdout)["datasets"]
+    assert [status(one, method) for one, method in zip(mapped, methods, strict=True)] == ["READY"] * len(methods)
+
+
+@pytest.mark.parametrize("what", ["splits", "rows"])
+def test_a_viewer_that_is_too_slow_is_done_without(
+    publish: Publish, anonymous: dict[str, str], hub: Hub, tmp_path: Path, what: str
+) -> None:
+    publish("alice/d", {"train.parquet": parquet(ROWS)})
+    hub.fail(method="GET", path=f"^/{what}", kind="delay", seconds=20)
+    impatient = tmp_path / NAME
+    text = (CATALOG / NAME).read_text(encoding="utf-8")
+    assert "VIEWER_TIMEOUT_S = 10\n" in text
+    impatient.write_text(text.replace("VIEWER_TIMEOUT_S = 10\n", "VIEWER_TIMEOUT_S = 0.5\n"), encoding="utf-8")
+    began = time.monotonic()
+    argv = [sys.executable, impatient, "alice/d", "--json"]
+    done = subprocess.run(argv, env=anonymous, capture_output=True, text=True, timeout=60)
+    assert time.monotonic() - began < 20
+    assert (json.loads(done.stdout)["format"], json.loads(done.stdout)["rows"]) == ("parquet", 30)
+    assert "the dataset viewer has no answer (timed out): reading the files instead" in done.stderr
+
+
+# --- a tokenizer on the Hub ---
+
+
+@pytest.fixture
+def tokenizer(client: HfApi, tmp_path: Path) -> Callable[..., None]:
+    """`tokenizer("alice/m", private=True)`: a model repository with a tokenizer that counts words."""
+
+    def push(repo_id: str, *, private: bool = False) -> None:
+        words = Tokenizer(models.WordLevel({"?": 0}, unk_token="?"))
+        words.pre_tokenizer = pre_tokenizers.Whitespace()
+        words.save(str(tmp_path / "tokenizer.json"))
+        client.create_repo(repo_id, private=private)
+        client.upload_file(path_or_fileobj=tmp_path / "tokenizer.json", path_in_repo="tokenizer.json", repo_id=repo_id)
+
+    return push
+
+
+def test_tokens_by_a_tokenizer_of_the_hub(
+    script: Script, publish: Publish, anonymous: dict[str, str], tokenizer: Callable[..., None]
+) -> None:
+    tokenizer("alice/public")
+    tokenizer("alice/private", private=True)
+    publish("alice/d", {"train.jsonl": jsonl([{"text": "a b c"}, {"text": "a"}])})
+    for model, env in (("alice/public", anonymous), ("alice/private", anonymous | {"HF_TOKEN": TOKEN})):
+        report = json.loads(script(NAME, "alice/d", "--tokenizer", model, "--json", env=env).stdout)
+        assert report["columns"][0]["tokens"] == {"p50": 1, "p95": 3, "max": 3}
+
+
+def test_a_tokenizer_that_is_not_to_be_had(
+    script: Script, publish: Publish, anonymous: dict[str, str], tokenizer: Callable[..., None]
+) -> None:
+    publish("alice/d", {"train.jsonl": jsonl(ROWS)})
+    tokenizer("alice/private", private=True)
+    for model in ("alice/nothing", "alice/private"):
+        done = script(NAME, "alice/d", "--tokenizer", model, env=anonymous)
+        assert_one_line(done, 4)
+        assert f"--tokenizer {model} cannot be used" in done.stderr
 
 
 def assert_one_line(done: subprocess.CompletedProcess[str], code: int) -> None:

@@ -202,8 +202,8 @@ USAGE: dict[str, tuple[str, ...]] = {
 
 
 @pytest.mark.parametrize("name", USAGE)
-def test_usage_errors_are_exit_2(script: Script, name: str) -> None:
-    done = script(NAME, *USAGE[name])
+def test_usage_errors_are_exit_2(main: Script, name: str) -> None:
+    done = main(NAME, *USAGE[name])
     assert (done.returncode, done.stdout) == (2, "")
     assert "estimate_cost.py: error: " in done.stderr
     assert "Traceback" not in done.stderr
@@ -516,7 +516,21 @@ def test_a_price_list_of_nonsense_is_a_note(
 
 @pytest.mark.parametrize(
     ("asked", "nearest", "why"),
-    [("h100", "h200", "no H100"), ("v5e-2x4", "h200", "no TPU"), ("a10g-lage", "a10g-large", "alike")],
+    [
+        ("h100", "h200", "no H100"),
+        ("h100x8", "h200x8", "no H100"),
+        ("H100_SXM", "h200", "no H100"),
+        ("v5e-1x1", "l4x1", "no TPU"),
+        ("v5e-2x2", "a100-large", "no TPU"),
+        ("v5e-2x4", "h200", "no TPU"),
+        ("zero-a10g", "a10g-small", "ZeroGPU is for Spaces"),
+        ("t4", "t4-small", "cheapest one that begins with 't4'"),
+        ("A100", "a100-large", "cheapest one that begins with 'a100'"),
+        ("a10g_large", "a10g-large", "in lower case, with dashes"),
+        ("a10g-lage", "a10g-large", "alike"),
+        ("", "cpu-basic", "cheapest"),
+        ("\U0001f4a5", "cpu-basic", "cheapest"),
+    ],
 )
 def test_a_flavor_that_is_none_is_exit_2_with_the_nearest(
     estimate: Estimate, asked: str, nearest: str, why: str

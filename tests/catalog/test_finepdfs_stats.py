@@ -578,12 +578,15 @@ def test_languages(script: Script, source: str, hub_environment: dict[str, str])
 
 
 def test_all_languages_have_a_table_of_their_own(
-    script: Script, source: str, hub_environment: dict[str, str], client: HfApi
+    script: Script, source: str, hub_environment: dict[str, str], client: HfApi, hub: Hub
 ) -> None:
+    hub.clear_journal()
     done = figures(script(NAME, "alice/pdfs", "alice/stats", "--all-languages", "--json", env=hub_environment))
     by_language = {row["language"]: row["rows"] for row in done["tables"]["per_language"]}
     assert by_language == {"cym_Latn": len(ROWS[1]), "eng_Latn": len(ALL)}
     assert same(done["tables"]["global"], expected([*ALL, *ROWS[1]]))
+    asked = [request.path for request in hub.journal() if request.path.startswith("/api/datasets/alice/pdfs")]
+    assert len(asked) == 1, "FinePDFs has 1,700 languages: one call for all of them"
     assert "By config" in held(client, "alice/stats", "README.md").decode()
 
 

@@ -147,6 +147,36 @@ def test_a_client_that_gives_up(hub: Hub, ada: HfApi, head: str, kind: str, wrot
     assert (ada.dataset_info("ada/x").sha != head) is wrote
 
 
+def test_a_request_is_not_held_for_a_client_that_has_left(hub: Hub, ada: HfApi, head: str):
+    fault = hub.fail(path="/commit/", kind="delay", seconds=3600)
+    address, _, port = hub.endpoint.removeprefix("http://").partition(":")
+    with socket.create_connection((address, int(port))) as connection:
+        connection.sendall(f"POST {COMMIT} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".encode())
+        until = time.monotonic() + 20
+        while not fault.struck and time.monotonic() < until:
+            time.sleep(0.02)
+    while not any(entry.fault for entry in hub.journal()) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert [entry.fault for entry in hub.journal() if entry.fault] == ["delay"]
+    assert ada.dataset_info("ada/x").sha == head
+
+
+def test_a_request_that_is_held_is_reset_when_its_fault_is_lifted(ask: Ask, hub: Hub, ada: HfApi, head: str):
+    fault = hub.fail(path="/commit/", kind="delay", seconds=3600)
+    address, _, port = hub.endpoint.removeprefix("http://").partition(":")
+    with socket.create_connection((address, int(port))) as connection:
+        start = f"POST {COMMIT} HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n\r\n"
+        connection.sendall(start.encode() + b"x" * 100_000)
+        until = time.monotonic() + 20
+        while not fault.struck and time.monotonic() < until:
+            time.sleep(0.02)
+        hub.clear_faults()
+        connection.settimeout(20)
+        with pytest.raises(ConnectionResetError):
+            connection.recv(1)
+    assert ada.dataset_info("ada/x").sha == head
+
+
 def test_faults_are_planned_from_another_process(ask: Ask, hub: Hub):
     made = ask("POST", "/_hub/faults", body={"path": "harness", "kind": "status", "status": 429, "times": 2})
     assert (made.status, made.json["seen"]) == (200, 0)

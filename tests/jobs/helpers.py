@@ -17,7 +17,7 @@ from huggingface_hub import HfApi, JobInfo, get_session
 from jobshelf.hub import Hub
 from jobshelf.index import load_index
 from jobshelf.jobs import find_target
-from jobshelf.jobs.order import send_files
+from jobshelf.jobs.order import TIMEOUT_VARIABLE, send_files
 from jobshelf.jobs.shards import Outcome, Pace, ShardRun
 from jobshelf.jobs.start import for_shards, prepare
 from jobshelf.launch import Launch
@@ -112,7 +112,7 @@ def described(job_id: str, client: HfApi) -> dict[str, Any]:
 
 
 def comparable(job: dict[str, Any]) -> dict[str, Any]:
-    """A Job's facts without what must differ between forms: how the script travels, and automatic labels."""
+    """A Job's facts without what must differ between forms: how the script travels, automatic labels, what only we tell it."""
     command = [*job["command"], *job["arguments"]]
     if command[:2] == ["sh", "-c"]:
         command = re.sub(r"^echo \S+ \| base64 -d \| ", "", command[2]).split()
@@ -123,7 +123,7 @@ def comparable(job: dict[str, Any]) -> dict[str, Any]:
     return {
         "image": job.get("dockerImage"),
         "command": [*command[:script], "<script>", *command[script + 1 :]],
-        "environment": job["environment"],
+        "environment": {key: value for key, value in job["environment"].items() if key != TIMEOUT_VARIABLE},
         "secrets": sorted(job["secrets"]),
         "flavor": job["flavor"],
         "timeout": job["timeoutSeconds"],

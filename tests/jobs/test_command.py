@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+import subprocess
 
 import pytest
 
@@ -25,6 +27,25 @@ def test_an_address_is_read_for_its_table(jobshelf, hub_environment, published):
     page = jobshelf("command", "https://huggingface.co/datasets/a/b/blob/main/x.py", env=hub_environment)
     raw = "Fix: use https://huggingface.co/datasets/a/b/resolve/main/x.py"
     assert (page.returncode, raw in page.stderr) == (2, True)
+
+
+def test_the_commit_that_was_read_is_known_and_can_be_asked_for(jobshelf, hub_environment, published, client, hub):
+    commit = client.repo_info("jobshelf/scripts", repo_type="dataset").sha
+    where = f"{client.endpoint}/datasets/jobshelf/scripts/resolve"
+    by_url = jobshelf("command", f"{where}/main/hello.py", "--form", "local", env=hub_environment)
+    assert by_url.stdout == f"uv run {where}/main/hello.py\n"
+    assert f"these very bytes stay at {where}/{commit}/hello.py (--pin)" in by_url.stderr
+    by_name = jobshelf("command", "hello", "--pin", env=hub_environment, cwd=published.root)
+    assert by_name.stdout.count(f"{where}/{commit}/hello.py") == 4 and "/main/" not in by_name.stdout
+    assert (
+        "hello"
+        in subprocess.run(
+            shlex.split(by_name.stdout.splitlines()[1]), env=hub_environment, capture_output=True, text=True
+        ).stdout
+    )
+    local = jobshelf("command", "./catalog/hello.py", "--pin", env=hub_environment, cwd=published.root)
+    assert (local.returncode, "has no address that stays for good" in local.stderr) == (2, True)
+    assert jobshelf("command", "--image", "python:3.12", "--pin", env=hub_environment).returncode == 2
 
 
 def test_a_docker_command(jobshelf, hub_environment):

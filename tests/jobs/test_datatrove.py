@@ -6,37 +6,18 @@ import subprocess
 
 import pytest
 
-from support import BIN
+from docs.snippets import snippets
+from support import BIN, ROOT
 
-PIPELINE = """
-from datatrove.executor import JobsPipelineExecutor
-from datatrove.pipeline.writers import JsonlWriter
-
-
-def numbers(data, rank, world_size):
-    from datatrove.data import Document  # the function travels without its module
-
-    for number in range(rank, 24, world_size):
-        yield Document(text=str(number**2), id=str(number))
-
-
-JobsPipelineExecutor(
-    pipeline=[numbers, JsonlWriter("hf://buckets/alice/squares/out", compression=None)],
-    tasks=12,
-    tasks_per_job=3,
-    workers=2,
-    logging_dir="hf://buckets/alice/squares/logs",
-    dependencies=["datatrove[io]>=0.10,<0.11"],
-    poll_interval=1,
-).run()
-"""
+# What the guide tells people to write.
+(PIPELINE,) = (one.body for one in snippets(ROOT / "docs" / "scale.md", "python"))
 
 
 @pytest.mark.heavy
 @pytest.mark.jobs
 def test_a_pipeline_of_many_tasks(hub_environment, client, tmp_path):
     """12 tasks in four Jobs, two at a time; all markers are there, and a second run starts nothing."""
-    (tmp_path / "pipeline.py").write_text(PIPELINE)
+    (tmp_path / "pipeline.py").write_text(PIPELINE.replace("buckets/you/", "buckets/alice/"))
     argv = [BIN / "uv", "run", "--no-project", "--python", "3.11", "--with", "datatrove[io]>=0.10,<0.11", "pipeline.py"]
     for _ in range(2):
         done = subprocess.run(argv, env=hub_environment, cwd=tmp_path, capture_output=True, text=True, timeout=220)

@@ -17,6 +17,8 @@ from jobshelf.jobs.shards import Pace, Tally, check_loads, require_whole
 from support import ROOT
 
 
+@pytest.mark.heavy
+@pytest.mark.jobs
 def test_shards_killed_and_failing(shards):
     """Six shards, one killed, one that always fails: the rest completes, the failure is named, the rerun does the rest."""
     shards.kill(3)

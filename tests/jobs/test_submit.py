@@ -103,6 +103,21 @@ def test_secrets_are_taken_by_name_and_shown_nowhere(script_of, hub, client, cap
     assert TOKEN not in repr(order) + str(order.order) and "HF_TOKEN (***)" in str(order.order)
 
 
+@pytest.mark.parametrize(
+    ("table", "asked", "told"),
+    [('timeout = "2h"', {}, "7200"), ('timeout = "2h"', {"timeout": "90m"}, "5400"), ("", {}, "nothing")],
+)
+def test_a_job_is_told_how_long_it_may_run(script_of, client, table, asked, told):
+    target = script_of("import os; print('told', os.environ.get('JOBSHELF_TIMEOUT', 'nothing'))", table=table)
+    assert f"told {told}" in "\n".join(started(target, client, **asked)[1]).splitlines()
+
+
+def test_what_is_said_by_hand_wins(script_of, client):
+    target = script_of("import os; print('told', os.environ['JOBSHELF_TIMEOUT'])", table='timeout = "2h"')
+    _, log = started(target, client, env={"JOBSHELF_TIMEOUT": "5m"})
+    assert "told 5m" in "\n".join(log).splitlines()
+
+
 def test_the_receipt_names_what_a_person_needs(jobshelf, hub_environment, script_of):
     target = script_of("print('x')", table='flavor = "t4-small"\ntimeout = "90m"')
     done = jobshelf("submit", str(target.local), "--label", "team=x", env=hub_environment)

@@ -9,7 +9,7 @@ import pytest
 
 from jobshelf.errors import EnvironmentFault, InputError, ScriptError, UsageError
 from jobshelf.index import load_index
-from jobshelf.jobs import command, find_target, read_target
+from jobshelf.jobs import command, find_target, pinned, read_target
 from jobshelf.jobs.target import plain_url
 
 SCRIPT = b'# /// script\n# dependencies = []\n# [tool.hf-jobs]\n# flavor = "t4-small"\n# ///\nprint(1)\n'
@@ -59,6 +59,9 @@ def test_what_only_the_owner_may_read_travels_with_the_job(published, private_ur
     with pytest.raises(InputError, match=r"is not public \(status 401\)"):
         read_target(find(published, private_url))
     found = read_target(find(published, private_url), client)
+    assert found.commit_url is None
+    with pytest.raises(UsageError, match="no address that stays"):
+        pinned(found)
     assert (found.url, found.data, found.launch) == (None, SCRIPT, {"flavor": "t4-small"})
     made = command(found, ("a",))
     assert made.mcp["args"]["script"] == SCRIPT.decode()

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 from playwright.sync_api import Page, expect
 
 from jobshelf.index import Entry, Index, load_index
@@ -208,6 +209,43 @@ def test_each_form_is_copied_as_it_is_shown(visit: Visit, shelf: Index):
     expect(shown.get_by_role("tab", name="MCP")).to_have_attribute("aria-selected", "true")  # the way last chosen
 
 
+def test_a_script_is_copied_as_markdown(visit: Visit, shelf: Index):
+    """A parser of Markdown finds what the article shows: the commands with the values filled in, the arguments, no source."""
+    entry = next(one for one in shelf.entries if one.arguments[:1] == ("--model",))
+    shown = visit(f"#/{entry.id}")
+    shown.locator("article.open .fields").get_by_label("--dataset").fill("me/my own")
+    shown.get_by_role("button", name="Copy as Markdown").click()
+    expect(shown.locator("#said")).to_have_text("Copied: the script as Markdown")
+    text = shown.evaluate("navigator.clipboard.readText()")
+    tokens = MarkdownIt("commonmark").enable("table").parse(text)
+    titles = [tokens[at + 1].content for at, token in enumerate(tokens) if token.type == "heading_open"]
+    for title in (
+        entry.title,
+        "Run it",
+        "Jobs",
+        "Pinned",
+        "MCP",
+        "What it does",
+        "Arguments",
+        "Cost and needs",
+        "What was proven",
+    ):
+        assert title in titles, titles
+    blocks = [token.content.rstrip("\n") for token in tokens if token.type == "fence"]
+    for form in ("jobs", "local", "pinned", "python", "mcp"):
+        assert shown.locator(f'article.open [data-form="{form}"] code').text_content() in blocks
+    assert sum("me/my own" in block for block in blocks) == 5
+    cells = [tokens[at + 1].content for at, token in enumerate(tokens) if token.type in ("td_open", "th_open")]
+    for one in entry.interface["arguments"]:
+        for flag in one.get("flags", ()):
+            assert any(flag in cell for cell in cells), flag
+    assert len(cells) == 3 * sum(token.type == "tr_open" for token in tokens)
+    first = visit(f"#/{shelf.entries[0].id}")
+    first.get_by_role("button", name="Copy as Markdown").click()
+    expect(first.locator("#said")).to_have_text("Copied: the script as Markdown")
+    assert SOURCE.decode().splitlines()[0] not in first.evaluate("navigator.clipboard.readText()")
+
+
 def test_copying_without_the_clipboard_api(visit: Visit, shelf: Index):
     shown = visit()
     shown.add_init_script("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
@@ -293,6 +331,23 @@ def test_dark_by_the_system_and_by_hand(visit: Visit):
     dark.get_by_role("button", name="Theme: dark").click()
     expect(dark.get_by_role("button", name="Theme: auto")).to_be_visible()
     assert max(colour(dark, "backgroundColor")) < 60
+
+
+def test_on_paper_every_form_stands_and_no_button(visit: Visit, shelf: Index):
+    shown = visit(f"#/{shelf.entries[3].id}")
+    shown.emulate_media(media="print")
+    forms = shown.locator("article.open .form")
+    assert [form.locator("h4").inner_text() for form in forms.all()] == ["Jobs", "Local", "Pinned", "Python", "MCP"]
+    assert shown.locator("button:visible, input:visible, .tabs:visible").count() == 0
+
+
+def test_with_colours_of_the_system_the_chosen_tab_and_the_values_show(visit: Visit, shelf: Index):
+    entry = next(one for one in shelf.entries if one.arguments[:1] == ("--model",))
+    shown = visit(f"#/{entry.id}", forced_colors="active")
+    style = "one => { const it = getComputedStyle(one); return [it.outlineStyle, it.borderBottomColor] }"
+    assert shown.locator("article.open .form:visible mark").first.evaluate(style)[0] == "solid"
+    chosen, other = (shown.get_by_role("tab", name=name).evaluate(style)[1] for name in ("Jobs", "MCP"))
+    assert chosen != other
 
 
 @pytest.mark.parametrize("width", [320, 1280])

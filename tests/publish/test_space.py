@@ -142,3 +142,26 @@ def test_the_command_publishes_both(make_shelf, client, hub_environment, jobshel
     assert done.stdout.splitlines()[1] == f"published 3 files to {client.endpoint}/spaces/{SPACE}"
     other = jobshelf("publish", "--space", "alice/page", env=hub_environment, cwd=shelf.root)
     assert other.stdout.splitlines()[0].startswith("unchanged: ") and "/spaces/alice/page" in other.stdout
+
+
+def test_a_dry_run_shows_the_page_as_it_would_be_and_writes_nothing(make_shelf, hub, client, hub_environment, jobshelf):
+    shelf = make_shelf({"a": "1"})
+    dry = ("publish", "--dry-run", "--space")
+    before_all = jobshelf(*dry, env=hub_environment, cwd=shelf.root)
+    assert before_all.returncode == 0, before_all.stderr
+    page = before_all.stdout.partition(f"{client.endpoint}/spaces/{SPACE}:\n")[2]
+    assert page.splitlines()[:3] and all(f"add {name} (" in page for name in ("README.md", "SHA256SUMS", "index.html"))
+    assert not client.repo_exists(REPO, repo_type="dataset") and not client.repo_exists(SPACE, repo_type="space")
+    assert jobshelf("publish", "--space", env=hub_environment, cwd=shelf.root).returncode == 0
+    assert jobshelf(*dry, env=hub_environment, cwd=shelf.root).stdout == (
+        f"unchanged\n{client.endpoint}/spaces/{SPACE}:\nunchanged\n"
+    )
+    make_shelf.put(shelf, "a", "2", word="quokka")
+    make_shelf.index(shelf)
+    at = head(client)
+    page = jobshelf(*dry, env=hub_environment, cwd=shelf.root).stdout.partition(f"/spaces/{SPACE}:\n")[2]
+    assert "change index.html (" in page and any(line[:1] == "+" and "quokka" in line for line in page.splitlines())
+    assert head(client) == at
+    client.create_repo("jobshelf/app", repo_type="space", space_sdk="gradio")
+    refused = jobshelf(*dry, "jobshelf/app", env=hub_environment, cwd=shelf.root)
+    assert (refused.returncode, "the page is a static one" in refused.stderr) == (4, True)

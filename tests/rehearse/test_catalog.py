@@ -47,6 +47,9 @@ def check_statistics(result: Result, tables: Sequence[Table]) -> str | None:
     return None if f"all {len(DOCUMENTS):,} rows" in card else "the card does not say how many rows"
 
 
+@pytest.mark.heavy
+@pytest.mark.data
+@pytest.mark.timeout(600)
 def test_finepdfs_stats_passes_every_step() -> None:
     shown = rehearse(
         ROOT / "catalog" / "finepdfs-stats.py", arguments=["{input:finepdfs}", "{output}"], check=check_statistics

@@ -23,7 +23,7 @@ def test_a_sound_script_passes_every_step() -> None:
     figures = {verdict.step: verdict.figures for verdict in shown.verdicts}
     assert (figures["run"]["rows"], figures["run"]["writes"]) == (40, 6)
     assert (figures["kill"]["points"], figures["kill"]["killed"], figures["kill"]["wrong"]) == (10, 10, 0)
-    assert figures["faults"] == {"faults": 34, "survived": 33, "saved": 1, "wrong": 0}
+    assert figures["faults"] == {"faults": 35, "survived": 34, "saved": 1, "wrong": 0}
     assert 5 < figures["run"]["peak_memory_mib"] < 100
     assert shown.folder is None
 
@@ -202,6 +202,14 @@ def test_a_broken_promise_is_named(broken: Broken, step: str, reason: str, chang
     shown = rehearse(broken(*changes), steps=[step], kills=4, faults=4)
     assert failed(shown) == [step], to_text(shown)
     assert reason in shown.verdict(step).reason
+
+
+def test_a_script_that_waits_for_a_silent_hub_is_named(broken: Broken) -> None:
+    waits = broken(("timeout=PATIENCE", "timeout=None"))
+    shown = rehearse(waits, steps=["faults"], seconds=25)
+    assert failed(shown) == ["faults"], to_text(shown)
+    assert shown.verdict("faults").reason.startswith("silence at POST /api/datasets/rehearsal/output/commit/main (5): ")
+    assert shown.verdict("faults").figures["wrong"] == 1
 
 
 def test_a_script_that_fails_is_not_compared(broken: Broken) -> None:

@@ -62,6 +62,13 @@ def every_choice() -> Iterator[Choice]:
         yield Choice(*choice)
 
 
+def each_answer() -> Iterator[Choice]:
+    """Yield every (kind, persistence, token) once; triggers and extras, which nothing else depends on, take turns."""
+    turns = itertools.cycle(itertools.product(TRIGGERS, EXTRAS))
+    for answers, others in zip(itertools.product(KINDS, PERSISTENCE, TOKENS), turns, strict=False):
+        yield Choice(*answers, *others)
+
+
 def render(choices: list[Choice], template: Path, folder: Path) -> dict[Choice, str | None]:
     """Render each choice to a folder of its own in `folder`; return why it was refused, None where it was not."""
     # Copier makes an environment for each copy, and Jinja would compile the same few hundred texts 1,440 times.

@@ -1,4 +1,4 @@
-"""The full cross product of the answers: what is refused and why, and what every rendering is like."""
+"""The cross product of the answers: what is refused and why, and what every rendering is like. Whole in the heavy lane."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import os
 import re
 import subprocess
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 
@@ -19,15 +21,40 @@ from jobshelf.interface import probe
 from jobshelf.script import parse_script
 from jobshelf.vet import Config, Profile, vet_scripts
 from support import BIN, ROOT
-from templates.combinations import Choice, every_choice, render
+from templates.combinations import Choice, each_answer, every_choice, render
 
 DELIMITERS = re.compile(r"@\{ | \}@|#%|%#|@#|#@")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extent:
+    """How much of the cross product: its combinations, and how many of them, of those that make sense, of texts."""
+
+    choices: Callable[[], Iterator[Choice]]
+    asked: int
+    possible: int
+    texts: int
+
+
+EACH = Extent(choices=each_answer, asked=5 * 8 * 3, possible=33, texts=33)
+EVERY = Extent(choices=every_choice, asked=5 * 8 * 3 * 3 * 4, possible=396, texts=99)
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(EACH, id="each answer"),
+        pytest.param(EVERY, id="every combination", marks=[pytest.mark.heavy, pytest.mark.data]),
+    ],
+)
+def extent(request) -> Extent:
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def product(template, tmp_path_factory):
-    """(folder, choice -> why it was refused or None, seconds) of all combinations, rendered in this process's forks."""
-    folder, choices = tmp_path_factory.mktemp("product"), list(every_choice())
+def product(extent, template, tmp_path_factory):
+    """(folder, choice -> why it was refused or None, seconds) of the combinations, rendered in this process's forks."""
+    folder, choices = tmp_path_factory.mktemp("product"), list(extent.choices())
     workers = os.cpu_count() or 1
     began = time.perf_counter()
     with ProcessPoolExecutor(workers) as pool:
@@ -46,16 +73,16 @@ def scripts(product):
     return {choice: parse_script(text, str(folder / choice.folder / "my-script.py")) for text, choice in texts.items()}
 
 
-def test_every_combination_is_rendered_or_refused_as_it_should_be(product, record_property):
+def test_every_combination_is_rendered_or_refused_as_it_should_be(extent, product, record_property):
     _, made, seconds = product
     possible = sum(reason is None for reason in made.values())
     figure = f"{len(made)} combinations: {possible} rendered, {len(made) - possible} refused, {seconds:.1f} s"
     record_property("figure", figure)
-    assert len(made) == 5 * 8 * 3 * 3 * 4
+    assert len(made) == extent.asked
     assert {choice for choice, reason in made.items() if reason is None} == {
         choice for choice in made if choice.is_possible
     }
-    assert possible == 396
+    assert possible == extent.possible
 
 
 def test_a_refusal_says_which_answer_why_and_what_to_choose(product):
@@ -72,8 +99,8 @@ def test_only_the_expected_files(product):
         assert found == (choice.files if reason is None else set()), choice
 
 
-def test_the_extras_do_not_change_the_script(scripts):
-    assert len(scripts) == 99
+def test_the_extras_do_not_change_the_script(extent, scripts):
+    assert len(scripts) == extent.texts
 
 
 def test_nothing_of_the_template_is_left_in_any_file(product):

@@ -34,6 +34,9 @@ def test_the_script_itself_is_clean(path: Path) -> None:
     assert list(report.inconclusive) == []
 
 
+@pytest.mark.heavy
+@pytest.mark.data
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
 def test_the_broken_script_is_noticed(path: Path) -> None:
     text = path.read_text(encoding="utf-8")

@@ -25,6 +25,11 @@ class Connection:
         self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         self._transport.abort()
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the client has left."""
+        return self._transport.is_closing()
+
     def close(self) -> None:
         """End the connection when what was written has left."""
         self._transport.close()

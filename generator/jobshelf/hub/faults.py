@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, get_args
@@ -15,6 +16,7 @@ from jobshelf.hub.refusal import Refusal
 
 FaultKind = Literal["status", "delay", "reset", "lost", "truncate"]
 _LONGEST_SECONDS = 3600
+_LOOK_SECONDS = 0.05
 
 
 @dataclass(slots=True, kw_only=True)
@@ -29,7 +31,7 @@ class Fault:
       has no body).
 
     `seconds` is the time that passes before each of them. `seen` counts the requests that matched, `struck` those that
-    were hit, `done` those that the Hub has done while their client still waits for the answer that will be `lost`.
+    were hit, `done` those that the Hub has done while their client still waits for the answer that will be `lost`. `lifted` says that it is planned no more.
     """
 
     kind: FaultKind
@@ -43,6 +45,7 @@ class Fault:
     seen: int = field(default=0)
     struck: int = field(default=0)
     done: int = field(default=0)
+    lifted: bool = field(default=False)
 
     def strikes(self, method: str, path: str) -> bool:
         """Count a request if it matches; whether it is to fail."""
@@ -110,8 +113,10 @@ class FaultPlan:
             self._faults.append(fault)
 
     def clear(self) -> None:
-        """Plan nothing."""
+        """Plan nothing; a request that is being held is reset."""
         with self._lock:
+            for fault in self._faults:
+                fault.lifted = True
             self._faults.clear()
 
     def faults(self) -> tuple[Fault, ...]:
@@ -129,6 +134,10 @@ class FaultPlan:
 class Breakable(Protocol):
     """A connection that can end early."""
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the client has left."""
+
     def reset(self) -> None:
         """End it at once: the client sees a reset."""
 
@@ -141,7 +150,9 @@ async def suffer(fault: Fault, app: ASGIApp, connection: Breakable, scope: Scope
     if fault.kind == "lost":
         await app(scope, receive, _swallow)
         fault.done += 1
-    await asyncio.sleep(fault.seconds)
+    if not await _hold(fault, connection):
+        await _end(connection.reset, receive)
+        return
     if fault.kind == "status":
         await _refuse(fault, scope, receive, send)
     elif fault.kind == "delay":
@@ -150,6 +161,19 @@ async def suffer(fault: Fault, app: ASGIApp, connection: Breakable, scope: Scope
         await _truncated(app, connection, scope, receive, send)
     else:
         await _end(connection.reset, receive)
+
+
+async def _hold(fault: Fault, connection: Breakable) -> bool:
+    """Let the time pass, or the client leave; False when the fault was lifted meanwhile.
+
+    That a client has left is not always seen: nobody looks while more of its request is there than is read ahead.
+    """
+    end = time.monotonic() + fault.seconds
+    while (left := end - time.monotonic()) > 0 and not connection.is_gone:
+        if fault.lifted:
+            return False
+        await asyncio.sleep(min(left, _LOOK_SECONDS))
+    return True
 
 
 async def _refuse(fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:

@@ -136,6 +136,10 @@ class _Watch:
 
         return noted
 
+    @property
+    def is_gone(self) -> bool:
+        return self._connection.is_gone
+
     def reset(self) -> None:
         self._break(self._connection.reset)
 

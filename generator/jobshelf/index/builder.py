@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -25,6 +24,7 @@ from jobshelf.index.sources import catalogue_files, read_regular
 from jobshelf.record import Record, record_path
 from jobshelf.script import Script, parse_script
 from jobshelf.shelf import Shelf
+from jobshelf.workers import spread
 
 if TYPE_CHECKING:
     from jobshelf.index.examine import Findings
@@ -127,14 +127,9 @@ class Recipe:
 
     shelf: Shelf
     prices: Prices
-    tool: str
+    cache: Cache
     examined: str
     named: str
-
-    @property
-    def cache(self) -> Cache:
-        """Where entries are kept."""
-        return open_cache(self.tool)
 
 
 def make_recipe(shelf: Shelf) -> Recipe:
@@ -149,7 +144,7 @@ def make_recipe(shelf: Shelf) -> Recipe:
     return Recipe(
         shelf=shelf,
         prices=prices,
-        tool=tool_digest(),
+        cache=open_cache(tool_digest()),
         examined=_digest(examined),
         named=_digest([shelf.dataset, shelf.github, prices.date, prices.usd_per_hour]),
     )
@@ -176,36 +171,7 @@ def _made(paths: Sequence[Path], recipe: Recipe) -> Iterator[Part]:
     """Yield the parts of what no cache holds; many of them are made in as many processes as there are cores."""
     batches = [paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH)]
     work = partial(_make_batch, recipe=recipe)
-    workers = min(len(batches), _cores())
-    if workers < 2:
-        yield from (part for batch in batches for part in work(batch))
-        return
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
-    context = get_context("fork" if sys.platform == "linux" else None)
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
-        yield from (part for made in pool.map(work, batches) for part in made)
-
-
-def _end_with_parent() -> None:
-    """Let a worker end when who started it was killed; it would wait for work for ever."""
-    from multiprocessing import parent_process
-    from multiprocessing.connection import wait
-    from threading import Thread
-
-    parent = parent_process()
-
-    def watch() -> None:
-        if parent is not None:
-            wait([parent.sentinel])
-            os._exit(1)
-
-    Thread(target=watch, daemon=True).start()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    yield from (part for made in spread(work, batches) for part in made)
 
 
 def _make_batch(paths: Sequence[Path], *, recipe: Recipe) -> list[Part]:

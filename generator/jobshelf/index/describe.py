@@ -13,7 +13,7 @@ from jobshelf.index.entry import addressed, normalise
 from jobshelf.index.examine import Findings
 from jobshelf.index.prices import Prices, cost
 from jobshelf.index.table import TEXT_KEYS, require_tables
-from jobshelf.record import Record
+from jobshelf.record import Outcome, Record
 from jobshelf.script import Header, Script
 from jobshelf.shelf import Shelf
 
@@ -49,7 +49,12 @@ def describe(script: Script, findings: Findings, record: Record | None, shelf: S
         "classification": {"task": table["task"], "tags": table["tags"]},
         "source": _source(script, shelf),
         "runtime": _runtime(header),
-        "io": {"inputs": table["inputs"], "outputs": table["outputs"], "persists": table["persists"]},
+        "io": {
+            "inputs": table["inputs"],
+            "outputs": table["outputs"],
+            "persists": table["persists"],
+            "resumable": _is_resumable(record, script),
+        },
         "needs": _needs(header),
         "cost": cost(*_machine(header), prices),
         "arguments": list(example_arguments(script.docstring)),
@@ -105,6 +110,14 @@ def _machine(header: Header) -> tuple[str, str | int]:
     """Return flavor and timeout of the Job."""
     launch = header.tool("hf-jobs")
     return launch.get("flavor", DEFAULT_FLAVOR), launch.get("timeout", DEFAULT_TIMEOUT)
+
+
+def _is_resumable(record: Record | None, script: Script) -> bool | None:
+    """Return whether a rehearsal of these bytes that was killed went on to the same result; None where none shows it."""
+    shown = {verdict.step: verdict.outcome for verdict in record.verdicts} if record else {}
+    if record is None or record.sha256 != script.sha256 or shown.get("kill") not in (Outcome.PASSED, Outcome.FAILED):
+        return None
+    return shown["kill"] is Outcome.PASSED
 
 
 def _rehearsal(record: Record, script: Script) -> dict[str, Any]:

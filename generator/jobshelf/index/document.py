@@ -118,6 +118,8 @@ def load_index(shelf: Shelf) -> Index:
 
 def compose(index: Index, *, tasks: Collection[str], tags: Collection[str], texts: Sequence[str]) -> str:
     """Return the text of index.json with the names of `index` and the entries `texts`, which are canonical JSON."""
+    from importlib.metadata import version  # reading an index needs no such thing
+
     head = {
         "$schema": script_url(index.dataset, SCHEMA_FILE),
         "schema_version": SCHEMA_VERSION,
@@ -128,6 +130,7 @@ def compose(index: Index, *, tasks: Collection[str], tags: Collection[str], text
         "homepage": index.homepage,
         "dataset": index.dataset,
         "base_url": script_url(index.dataset, ""),
+        "generator": {"name": "jobshelf", "version": version("jobshelf")},
         "taxonomy": {"tasks": sorted(tasks), "tags": sorted(tags)},
         "count": len(texts),
         "entries": [],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -44,17 +45,15 @@ def catalogue_files(shelf: Shelf) -> list[Path]:
 
 def read_regular(path: Path, shelf: Shelf) -> bytes:
     """Return the bytes of a file of the shelf. Raises InputError that says what it is instead of a file to publish."""
-    if path.is_symlink():
-        _require_inside(path, shelf)
     try:
-        # Without O_NONBLOCK a named pipe would keep us waiting for somebody who writes to it.
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        handle = _open(path, shelf)
     except OSError as error:
         message = f"{_shown(path, shelf)} cannot be read ({error.strerror}), expected a file that can"
         raise InputError(message, fix=f"ls -l {_shown(path, shelf)}, then mend or remove it") from error
     try:
-        _require_regular(os.fstat(handle), path, shelf)
-        data = _read_all(handle)
+        status = os.fstat(handle)
+        _require_regular(status, path, shelf)
+        data = _read_all(handle, status.st_size)
     finally:
         os.close(handle)
     if data.startswith(_LFS_POINTER):
@@ -63,9 +62,21 @@ def read_regular(path: Path, shelf: Shelf) -> bytes:
     return data
 
 
-def _read_all(handle: int) -> bytes:
+def _open(path: Path, shelf: Shelf) -> int:
+    # Without O_NONBLOCK a named pipe would keep us waiting for somebody who writes to it.
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        return os.open(path, flags | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+    _require_inside(path, shelf)
+    return os.open(path, flags)
+
+
+def _read_all(handle: int, size: int) -> bytes:
     parts = []
-    while part := os.read(handle, LIMIT_BYTES):
+    while part := os.read(handle, size + 1):
         parts.append(part)
     return b"".join(parts)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from jobshelf.client import LOG_IN, endpoint
 from jobshelf.errors import EnvironmentFault, InputError, UsageError
@@ -25,6 +25,7 @@ STDIN = "-"
 MAX_BYTES = 1 << 20
 _SECONDS = 30
 _GIST = re.compile(r"https://gist\.github\.com/(?P<owner>[\w-]+)/(?P<id>[0-9a-f]+)/?")
+_COMMIT = re.compile("[0-9a-f]{40}")
 _ON_HUB = re.compile(
     r"/(?:(?P<kind>datasets|spaces)/)?(?P<repo>[^/]+/[^/]+)/(?:resolve|raw)/(?P<revision>[^/]+)/(?P<file>.+)"
 )
@@ -35,7 +36,8 @@ class Target:
     """A script that can be started, with its launch table.
 
     `url` is where a Job can read it without a token, None when it cannot: then `data` goes with the Job. `word` is what
-    stands for the script on a command line. `data` is None while nobody has read it.
+    stands for the script on a command line. `data` is None while nobody has read it. `commit_url` is the address at which the
+    very bytes that were read stay for good, where the Hub said of which commit they are.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Target:
     data: bytes | None
     launch: Mapping[str, Any]
     example: tuple[str, ...]
+    commit_url: str | None = None
 
     @property
     def script(self) -> Script | None:
@@ -87,18 +90,37 @@ def read_target(target: Target, client: HfApi | None = None) -> Target:
     """
     if target.url is None:
         return target
-    status, data = _get(target.url, {})
+    got = _get(target.url, {})
     url: str | None = target.url
-    if status in {401, 403, 404} and client is not None and _is_on(client.endpoint, target.url):
-        status, data = _get(target.url, {"Authorization": f"Bearer {client.token}"})
+    if got.status in {401, 403, 404} and client is not None and _is_on(client.endpoint, target.url):
+        got = _get(target.url, {"Authorization": f"Bearer {client.token}"})
         url = None
-    if status >= 400:
-        raise _not_served(target.url, status, has_token=client is not None)
+    if got.status >= 400:
+        raise _not_served(target.url, got.status, has_token=client is not None)
+    data = got.body
     if len(data) > MAX_BYTES or re.match(rb"\s*<(!doctype|html)", data, re.IGNORECASE):
         found = "a web page" if len(data) <= MAX_BYTES else f"more than {MAX_BYTES:,} bytes"
         raise InputError(f"{target.url} is {found}, expected a Python file", fix="use the raw address of the file")
     header = parse_script(data, target.url).header
-    return replace(target, url=url, data=data, launch=header.tool("hf-jobs") if header else {})
+    launch = header.tool("hf-jobs") if header else {}
+    return replace(target, url=url, data=data, launch=launch, commit_url=_at_commit(url, got.commit))
+
+
+def pinned(target: Target) -> Target:
+    """Return a target that was read, at the address of the commit that was read. Raises UsageError where there is none."""
+    if target.commit_url is None:
+        message = f"{target.word} has no address that stays for good"
+        raise UsageError(message, fix="leave --pin out, or name a script that the Hub serves to everybody")
+    return replace(target, word=target.commit_url, url=target.commit_url)
+
+
+def _at_commit(url: str | None, commit: str | None) -> str | None:
+    match = _ON_HUB.fullmatch(urlsplit(url).path) if url else None
+    if url is None or match is None or commit is None:
+        return None
+    kind = f"{match['kind']}/" if match["kind"] else ""
+    path = f"/{kind}{match['repo']}/resolve/{commit}/{match['file']}"
+    return urlunsplit((*urlsplit(url)[:2], path, "", ""))
 
 
 def plain_url(url: str) -> str:
@@ -158,8 +180,15 @@ def _from_shelf(entry: Entry, shelf: Shelf) -> Target:
     )
 
 
-def _get(url: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
-    """Return (status, body); a redirect to another host is followed without the token."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    status: int
+    body: bytes
+    commit: str | None
+
+
+def _get(url: str, headers: Mapping[str, str]) -> _Answer:
+    """Return what a URL answers; a redirect to another host is followed without the token."""
     import httpx2
 
     try:
@@ -172,7 +201,10 @@ def _get(url: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
                 body += chunk
                 if len(body) > MAX_BYTES:
                     break
-            return response.status_code, body
+            # the Hub itself names the commit; a store that it sends us on to knows of none
+            named = (one.headers.get("X-Repo-Commit") for one in (*response.history, response))
+            commit = next((one for one in named if one and _COMMIT.fullmatch(one)), None)
+            return _Answer(status=response.status_code, body=body, commit=commit)
     except (httpx2.TransportError, httpx2.TooManyRedirects, httpx2.InvalidURL) as error:
         message = f"{url} could not be fetched ({type(error).__name__})"
         raise EnvironmentFault(message, fix="check the address and the network") from error

@@ -200,8 +200,7 @@
     python: (text) => (/^[^'\\\u0000-\u001f\u007f-\u009f]*$/.test(text) ? `'${text}'` : JSON.stringify(text)),
     json: (text) => JSON.stringify(text),
   };
-  const copy = async (element) => {
-    const text = element.textContent;
+  const copy = async (text, element) => {
     try { await navigator.clipboard.writeText(text); return true; } catch { /* the older way */ }
     const area = make("textarea", { value: text, readOnly: true });
     document.body.append(area);
@@ -211,17 +210,42 @@
     if (!done) getSelection().selectAllChildren(element);
     return done;
   };
-  const addCopy = (block, label) => {
-    const button = make("button", { type: "button", className: "copy" }, `Copy`);
-    button.setAttribute("aria-label", `Copy the command: ${label}`);
+  const copyButton = (words, label, element, text) => {
+    const button = make("button", { type: "button", className: "copy" }, words);
     button.addEventListener("click", async () => {
-      const done = await copy($("code", block));
+      const done = await copy(text(), element);
       say(done ? `Copied: ${label}` : "Selected; copy it with the keyboard");
       button.textContent = done ? "Copied" : "Selected";
-      setTimeout(() => { button.textContent = "Copy"; }, 2000);
+      setTimeout(() => { button.textContent = words; }, 2000);
       button.focus();
     });
+    return button;
+  };
+  const addCopy = (block, label) => {
+    const code = $("code", block), button = copyButton("Copy", label, code, () => code.textContent);
+    button.setAttribute("aria-label", `Copy the command: ${label}`);
     $("pre", block).after(button);
+  };
+  /** A script as Markdown, for a note or a model: all that is shown of it but its source, with the values filled in. */
+  const markdown = (article) => {
+    const line = (one) => one.textContent.replace(/\s+/g, " ").trim().replace(/[\\`*_[\]|<>~&]/g, "\\$&");
+    const fenced = (text) => {
+      const ticks = "`".repeat(Math.max(3, ...(text.match(/`+/g) ?? []).map((run) => run.length + 1)));
+      return `${ticks}\n${text.trim()}\n${ticks}`;
+    };
+    const forms = {
+      PRE: (one) => fenced(one.textContent),
+      LI: (one) => `- ${line(one)}`,
+      DT: (one) => `- ${line(one)}: ${line(one.nextElementSibling)}`,
+      TR: (one) => `| ${[...one.cells].map(line).join(" | ")} |${one.closest("thead") ? "\n|---|---|---|" : ""}`,
+      P: line,
+    };
+    const heading = (one) => `${"#".repeat(one.tagName[1] - 1)} ${line(one)}`;
+    const parts = all("h2, h3, h4, p, pre, li, dt, tr", article).filter((one) => !one.closest(".back, .source"));
+    return parts.reduce((text, one, at) => {
+      const together = at && /LI|DT|TR/.test(one.tagName) && one.tagName === parts[at - 1].tagName;
+      return `${text}${at ? (together ? "\n" : "\n\n") : ""}${(forms[one.tagName] ?? heading)(one)}`;
+    }, "") + "\n";
   };
   const addTabs = (holder) => {
     const forms = [...holder.children], bar = make("div", { className: "tabs" });
@@ -289,6 +313,7 @@
     const holder = $(".forms", article), source = $(".source", article);
     addFields(article, holder);
     addTabs(holder);
+    all("section", article).at(-1).append(copyButton("Copy as Markdown", "the script as Markdown", article, () => markdown(article)));
     source?.addEventListener("toggle", () => addLines(source, id), { once: true });
   };
   const showScript = (id, section) => {

@@ -12,7 +12,7 @@ from jobshelf.publish.changes import Change, changes_of, to_text
 from jobshelf.publish.lineage import merge
 from jobshelf.publish.mirror import Options, Outcome, Plan, index_for, plan, preview, publish
 from jobshelf.publish.reversal import Reversal, rollback
-from jobshelf.publish.space import PageOutcome, page_files, publish_page
+from jobshelf.publish.space import PageOutcome, PagePlan, page_files, preview_page, publish_page
 from jobshelf.publish.verification import Finding, Verification, verify
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Options",
     "Outcome",
     "PageOutcome",
+    "PagePlan",
     "Plan",
     "Reversal",
     "Verification",
@@ -30,6 +31,7 @@ __all__ = [
     "page_files",
     "plan",
     "preview",
+    "preview_page",
     "publish",
     "publish_page",
     "rollback",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from jobshelf.publish.mirror import Plan
 from jobshelf.publish.remote import Remote
+from jobshelf.publish.space import PagePlan
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -42,10 +43,12 @@ class Change:
         return "".join(line if line.endswith("\n") else f"{line}\n\\ no newline at the end\n" for line in lines)
 
 
-def changes_of(step: Plan, client: HfApi) -> list[Change]:
+def changes_of(step: Plan | PagePlan, client: HfApi) -> list[Change]:
     """Return the plan's changes, ordered by path; what stands there now is read from the Hub."""
     paths = sorted({*step.writes, *step.removes})
-    old = dict(Remote(client=client, repo=step.repo).read_all(step.parent, paths)) if step.parent else {}
+    old = (
+        dict(Remote(client=client, repo=step.repo, kind=step.kind).read_all(step.parent, paths)) if step.parent else {}
+    )
     return [Change(path=path, before=old.get(path), after=step.writes.get(path)) for path in paths]
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from jobshelf.client import explained
 from jobshelf.errors import InputError, UsageError
@@ -68,6 +68,7 @@ class Plan:
     `kept` says why a published script stays as it is.
     """
 
+    kind: ClassVar[str] = "dataset"
     repo: str
     parent: str | None
     seen: Index | None

@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from jobshelf import page
 from jobshelf.client import explained, for_repo
 from jobshelf.errors import InputError, NotPersisted
 from jobshelf.index import Index
 from jobshelf.publish import sums as sums_file
-from jobshelf.publish.mirror import read_index, read_sums, refuse_foreign
+from jobshelf.publish.mirror import INDEX, Plan, read_index, read_sums, refuse_foreign
 from jobshelf.publish.remote import ATTEMPTS, Moved, Remote, never_stood_still
 from jobshelf.publish.sums import SUMS, sums_of
 from jobshelf.render import render
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PagePlan:
+    """What one commit on `parent` (None: there is no Space yet) would change in the Space `repo`."""
+
+    kind: ClassVar[str] = "space"
+    repo: str
+    parent: str | None
+    writes: Mapping[str, bytes]
+    removes: tuple[str, ...]
+
+    @property
+    def unchanged(self) -> bool:
+        """True when the Space already holds the page."""
+        return not self.writes and not self.removes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,26 +57,43 @@ def publish_page(client: HfApi, dataset: str, space: str, *, private: bool = Fal
     remote = Remote(client=for_repo(client, f"spaces/{space}"), repo=space, kind="space")
     with explained(client):
         for _ in range(ATTEMPTS):
-            files = page_files(_published(shelf))
-            known = read_sums(remote)
-            _require_static(remote, known.head and known.head.sdk)
-            sums = sums_of(files)
-            if known.head and known.sums == sums:
-                return _outcome(remote, known.head.commit)
-            writes = {path: data for path, data in files.items() if known.sums.get(path) != sums[path]}
-            writes[SUMS] = sums_file.to_text(sums)
-            remote.require_write(exists=known.head is not None)
-            head = known.head or remote.create(private=private)
-            tree = remote.tree(head.commit)
-            refuse_foreign(remote, {*known.sums, SUMS} if known.sums else (), writes, tree)
-            removes = tuple(sorted((known.sums.keys() - files.keys()) & tree.keys()))
+            step = _plan(remote, _published(shelf))
+            if step.unchanged and step.parent:
+                return _outcome(remote, step.parent)
+            remote.require_write(exists=step.parent is not None)
+            if step.parent is None:
+                remote.create(private=private)
+                step = _plan(remote, _published(shelf))
             try:
-                made = remote.commit(head.commit, writes, removes, "Publish the page")
+                made = remote.commit(step.parent, step.writes, step.removes, "Publish the page")
             except Moved:
                 continue
-            remote.read_back(made.oid, writes)
-            return _outcome(remote, made.oid, tuple(sorted(writes)), removes)
+            remote.read_back(made.oid, step.writes)
+            return _outcome(remote, made.oid, tuple(sorted(step.writes)), step.removes)
     raise never_stood_still(space)
+
+
+def preview_page(client: HfApi, step: Plan, space: str) -> PagePlan:
+    """Return what `publish_page` would change in the Space once the plan `step` of its shelf is done; write nothing."""
+    remote = Remote(client=for_repo(client, f"spaces/{space}"), repo=space, kind="space")
+    with explained(client):
+        if data := step.writes.get(INDEX):
+            return _plan(remote, Index.from_text(data.decode(), INDEX))
+        return _plan(remote, _published(Remote(client=client, repo=step.repo)))
+
+
+def _plan(remote: Remote, index: Index) -> PagePlan:
+    files, known = page_files(index), read_sums(remote)
+    _require_static(remote, known.head and known.head.sdk)
+    sums = sums_of(files)
+    if known.head and known.sums == sums:
+        return PagePlan(repo=remote.repo, parent=known.commit, writes={}, removes=())
+    writes = {path: data for path, data in files.items() if known.sums.get(path) != sums[path]}
+    writes[SUMS] = sums_file.to_text(sums)
+    tree = remote.tree(known.head.commit) if known.head else {}
+    refuse_foreign(remote, {*known.sums, SUMS} if known.sums else (), writes, tree)
+    removes = tuple(sorted((known.sums.keys() - files.keys()) & tree.keys()))
+    return PagePlan(repo=remote.repo, parent=known.commit, writes=writes, removes=removes)
 
 
 def page_files(index: Index) -> dict[str, bytes]:

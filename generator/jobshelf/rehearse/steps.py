@@ -26,6 +26,7 @@ from jobshelf.rehearse.world import World, wait_until
 _UNKNOWN_OPTION = "--no-script-has-this-option"
 _LIMITS = ("--max-samples", "--limit", "--num-samples")
 _SHARDS = 2
+_AFTER_SILENCE_SECONDS = 30.0
 _SHOWN = 3
 
 
@@ -284,7 +285,9 @@ def _troubled(stage: Stage, first: FirstRun, number: int, trouble: Trouble) -> t
     """Return the exit code under this trouble, and what was wrong, if anything."""
     with stage.open(f"fault-{number}") as world:
         trouble.plan(world.hub)
-        ended = world.run(stage.words(), seconds=stage.seconds)
+        world.variables.update(trouble.variables)
+        patience = 5 * first.ended.seconds + _AFTER_SILENCE_SECONDS if trouble.variables else stage.seconds
+        ended = world.run(stage.words(), seconds=min(patience, stage.seconds))
         world.hub.clear_faults()
         if ended.code == 6 and told_to_run_again(ended):
             again = world.run(stage.words(), seconds=stage.seconds)

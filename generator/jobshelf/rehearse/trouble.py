@@ -13,6 +13,9 @@ from jobshelf.hub import Hub, Request
 # Long enough to notice that a request has come, short enough not to hold up the end of the scenario.
 HOLD_SECONDS = 1.0
 LASTING = 1_000_000
+# The Hub says nothing for longer than any run may take; a client is told to wait so long for a word, which would be minutes.
+_SILENCE_SECONDS = 3600.0
+_PATIENCE_SECONDS = 4
 # A script reads the same few ways again and again.
 _READS = 4
 # preparing a write is part of it; a question that happens to be a POST is not
@@ -44,8 +47,9 @@ class Trouble:
     path: str
     nth: int
     times: int
-    kind: Literal["status", "reset", "lost", "truncate"] = "status"
+    kind: Literal["status", "delay", "reset", "lost", "truncate"] = "status"
     status: int = 0
+    seconds: float = 0.0
     at_read: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -59,10 +63,16 @@ class Trouble:
             method=self.method,
             kind=self.kind,
             status=self.status,
+            seconds=self.seconds,
             nth=self.nth,
             times=self.times,
             headers=self.headers,
         )
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """What the run's environment has beside the usual, so that it need not take minutes."""
+        return {"HF_HUB_DOWNLOAD_TIMEOUT": str(_PATIENCE_SECONDS)} if self.kind == "delay" else {}
 
 
 def kill_points(requests: Sequence[Request], count: int) -> tuple[KillPoint, ...]:
@@ -98,10 +108,10 @@ def _broken_reads(requests: Sequence[Request]) -> Iterator[Trouble]:
 
 def _every_trouble(requests: Sequence[Request]) -> Iterator[Trouble]:
     """Yield every trouble at every write request: 500, 429 with Retry-After, a reset, an answer that is lost, 412 where
-    there is a parent to be stale, and at the last commit a Hub that refuses for good.
+    there is a parent to be stale; and at the last commit a Hub that says nothing, which takes seconds, and one that refuses for good.
     """
     seen: Counter[tuple[str, str]] = Counter()
-    lasting: Trouble | None = None
+    at_the_last: tuple[Trouble, ...] = ()
     for request in requests:
         where = (request.method, request.path)
         seen[where] += 1
@@ -115,9 +125,11 @@ def _every_trouble(requests: Sequence[Request]) -> Iterator[Trouble]:
             yield Trouble(name="lost answer", kind="lost", times=1, **at)
         if _COMMIT.search(request.path):
             yield Trouble(name="412", status=412, times=1, **at)
-            lasting = Trouble(name="refused for good", status=403, times=LASTING, **at)
-    if lasting is not None:
-        yield lasting
+            at_the_last = (
+                Trouble(name="silence", kind="delay", seconds=_SILENCE_SECONDS, times=1, **at),
+                Trouble(name="refused for good", status=403, times=LASTING, **at),
+            )
+    yield from at_the_last
 
 
 def is_write(request: Request) -> bool:

@@ -29,12 +29,13 @@ _POLL_SECONDS = 0.002
 
 
 class World:
-    """One Hub and the runs on it. Made by `Worlds.open`."""
+    """One Hub and the runs on it, whose environment also has `variables`. Made by `Worlds.open`."""
 
     def __init__(
         self, hub: Hub, folder: Path, *, script: Path, environment: Environment, subject: Subject, stopped: Event
     ) -> None:
         self.hub = hub
+        self.variables: dict[str, str] = {}
         self._stopped = stopped
         self._folder = folder
         self._script = script
@@ -57,7 +58,7 @@ class World:
             folder.mkdir(parents=True)
         self._runs.append(run)
         variables = user_variables(self._environment, home, temporary) | self._subject.variables
-        variables |= {"HF_ENDPOINT": self.hub.endpoint} | ({"HF_TOKEN": token} if token else {})
+        variables |= {"HF_ENDPOINT": self.hub.endpoint} | ({"HF_TOKEN": token} if token else {}) | self.variables
         self._processes.append(Process(argv, env=variables, cwd=cwd or work, folder=run, watched=watched))
         return self._processes[-1]
 

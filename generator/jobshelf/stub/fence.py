@@ -75,6 +75,12 @@ def shorten_sleep() -> None:
     time.sleep = lambda seconds: sleep(min(seconds, _SLEEP_SECONDS))
 
 
+def forget_certificates() -> None:
+    """Load no certificates: it takes longer than the rest of a run, and there is nobody whom they could prove to be anybody."""
+    if "ssl" in sys.modules:
+        sys.modules["ssl"].SSLContext.load_default_certs = lambda self, purpose=None: None
+
+
 class Guard:
     """Python's layer: records and refuses what a script tries to do outside its `folder`."""
 

@@ -2,7 +2,8 @@
 
     python -m jobshelf.stub.server FOLDER
 
-Request: `{"name", "source", "arguments", "modules", "limits"}`. Answer: the fields of `interface.Run` as JSON, and `interface`.
+Request: `{"name", "source", "arguments", "modules", "limits", "describe"}`. Answer: the fields of `interface.Run` as JSON, and, where
+the request says `describe`, the `interface`.
 The process ends when its stdin does, and takes FOLDER with it.
 """
 
@@ -13,6 +14,7 @@ import fcntl
 import gc
 import importlib
 import io
+import itertools
 import json
 import os
 import resource
@@ -26,10 +28,11 @@ import time
 import traceback
 import types
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jobshelf.stub import capture, fence, hub, modules, syscalls
+from jobshelf.stub import capture, fence, generated, hub, modules, syscalls
 from jobshelf.stub.trace import STOPPED, Trace
 
 _KEPT_OUTPUT = 65_536
@@ -47,6 +50,9 @@ _ENVIRONMENT = {
     "NO_COLOR": "1",
     "TERM": "dumb",
 }
+
+
+_OURS = [name for name in sys.modules if name.partition(".")[0] == "jobshelf"]
 
 
 def main(folder: Path) -> int:
@@ -69,9 +75,11 @@ class _Server:
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "run"
         self._ruleset = syscalls.open_ruleset(folder)
-        modules.real_modules()  # looked up once, here, not in every child
+        syscalls.prepared_filter()  # like the next: made once, here, not in every child
+        modules.real_modules()
         self._source: str | None = None
         self._code: types.CodeType | str = ""
+        self._methods: dict[str, types.CodeType] = {}
         self._warm: set[str] = set()
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -79,14 +87,17 @@ class _Server:
         paths = _Paths(self._folder, request["name"])
         if request["source"] != self._source:
             self._source = request["source"]
-            self._code = _compiled(self._source.removeprefix("\ufeff"), paths.script)
+            text = self._source.removeprefix("\ufeff")
+            self._code = generated.compiled(text, paths.script) or text  # the run shows why the text does not compile
+            self._methods = {}
         limits = fence.Limits(**request["limits"])
         paths.make(request["source"])
         try:
-            answer = self._run(paths, request["arguments"], limits)
+            answer = self._run(paths, request["arguments"], limits, describe=request["describe"])
         finally:
             _remove(self._folder)
         self._warm_up(answer.pop("imported"))
+        self._methods |= generated.compile_all(answer.pop("generated"))
         return answer
 
     def _warm_up(self, names: list[str]) -> None:
@@ -99,11 +110,12 @@ class _Server:
             gc.collect()
             gc.freeze()
 
-    def _run(self, paths: _Paths, arguments: list[str], limits: fence.Limits) -> dict[str, Any]:
+    def _run(self, paths: _Paths, arguments: list[str], limits: fence.Limits, *, describe: bool) -> dict[str, Any]:
         pipes = [os.pipe() for _ in range(3)]
         child = os.fork()
         if child == 0:
-            _child(self._code, paths, arguments, limits, [write for _, write in pipes], self._ruleset)
+            handles = [write for _, write in pipes]
+            _child(_Work(self._code, self._methods, paths, arguments, limits, describe), handles, self._ruleset)
         for _, write in pipes:
             os.close(write)
         collected = _Collected([read for read, _ in pipes], limits)
@@ -112,6 +124,18 @@ class _Server:
         status, usage, late = _wait(child, deadline if reason is None else 0.0)
         reason = reason or (_TOO_LATE.format(limits.wall) if late else None)
         return collected.report(status, usage.ru_utime + usage.ru_stime, reason, limits, paths.clean)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What a child has to run; `methods` is code that `dataclasses` need not compile again, `describe` asks for the interface."""
+
+    code: types.CodeType | str
+    methods: dict[str, types.CodeType]
+    paths: _Paths
+    arguments: list[str]
+    limits: fence.Limits
+    describe: bool
 
 
 class _Paths:
@@ -134,8 +158,8 @@ class _Paths:
         }
 
     def make(self, source: str) -> None:
-        for path in (self.work, self.home, self.temporary, self.folder / "code"):
-            path.mkdir(parents=True)
+        for path in (self.folder, self.work, self.home, self.temporary, self.folder / "code"):
+            path.mkdir()
         Path(self.script).write_text(source, encoding="utf-8")
 
     def clean(self, text: str) -> str:
@@ -202,21 +226,38 @@ class _Collected:
             "interface": by_kind.get("interface"),
             "unreadable": by_kind.get("unreadable"),
             "imported": [name for name in end.get("imported", ()) if isinstance(name, str)],
+            "generated": end.get("generated", []),
             "seconds": round(seconds, 3),
         }
 
 
 def _wait(child: int, deadline: float) -> tuple[int, resource.struct_rusage, bool]:
     """Wait for the child until `deadline`, then kill it; return its status, its usage, and whether it was killed."""
-    while True:
-        ended, status, usage = os.wait4(child, os.WNOHANG)
-        if ended:
-            return status, usage, False
+    late = not _ends(child, deadline)
+    if late:
+        os.kill(child, signal.SIGKILL)
+    _, status, usage = os.wait4(child, 0)
+    return status, usage, late
+
+
+def _ends(child: int, deadline: float) -> bool:
+    """Wait until the child has ended, at most until `deadline`; return whether it has. It stays to be asked for its usage."""
+    try:
+        handle = os.pidfd_open(child)
+    except (AttributeError, OSError):  # another system, an old kernel, or a container that forbids it
+        return _ends_when_asked(child, deadline)
+    try:
+        return bool(select.select([handle], [], [], max(deadline - time.monotonic(), 0))[0])
+    finally:
+        os.close(handle)
+
+
+def _ends_when_asked(child: int, deadline: float) -> bool:
+    while not (ended := os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT)):
         if time.monotonic() >= deadline:
-            os.kill(child, signal.SIGKILL)
-            _, status, usage = os.wait4(child, 0)
-            return status, usage, True
+            break
         time.sleep(_POLL_SECONDS)
+    return ended is not None
 
 
 def _messages(text: str) -> Iterator[tuple[str, Any]]:
@@ -246,26 +287,21 @@ def _killed(status: int, seconds: float, limits: fence.Limits) -> str | None:
     return f"it was killed by {signal.Signals(-code).name}"
 
 
-def _child(
-    code: types.CodeType | str,
-    paths: _Paths,
-    arguments: list[str],
-    limits: fence.Limits,
-    handles: list[int],
-    ruleset: int | None,
-) -> NoReturn:
+def _child(work: _Work, handles: list[int], ruleset: int | None) -> NoReturn:
     """Become the fenced process that runs the script; never returns."""
     try:
+        paths = work.paths
         trace = Trace(_take_places(handles, ruleset), paths.clean)
-        fence.limit(limits)
+        fence.limit(work.limits)
         enclosed = fence.enclose(ruleset)
-        _settle(paths, arguments)
-        recorder = capture.Recorder(trace, paths.clean)
-        _watch(recorder)
+        _settle(paths, work.arguments)
+        if work.describe:
+            _watch(capture.Recorder(trace, paths.clean))
         fence.shorten_sleep()
+        fence.forget_certificates()
         modules.install(trace, hub.DOUBLES)
         fence.Guard(trace, paths.folder, enclosed=enclosed).stand()
-        os._exit(_execute(code, trace, paths.script))
+        os._exit(_execute(work, trace))
     except BaseException:  # noqa: BLE001 -- a forked child must not return into the server's loop
         traceback.print_exc()
         os._exit(STOPPED)
@@ -302,7 +338,7 @@ def _settle(paths: _Paths, arguments: list[str]) -> None:
         errors="backslashreplace",
         line_buffering=True,
     )
-    for name in [name for name in sys.modules if name.partition(".")[0] == "jobshelf"]:
+    for name in _OURS:
         del sys.modules[name]
 
 
@@ -314,16 +350,16 @@ def _watch(recorder: capture.Recorder) -> None:
             capture.watch_click(getattr(sys.modules[name], command), library, recorder)
 
 
-def _execute(code: types.CodeType | str, trace: Trace, path: str) -> int:
+def _execute(work: _Work, trace: Trace) -> int:
     """Run the script as `__main__` and return its exit code, as the interpreter would have it."""
     module = types.ModuleType("__main__")
-    module.__file__ = path
+    module.__file__ = work.paths.script
     sys.modules["__main__"] = module
     gc.disable()
     error: str | None = None
-    known = set(sys.modules)
+    known, written = len(sys.modules), generated.use(work.methods)
     try:
-        exec(code, module.__dict__)  # noqa: S102 -- running the script is what this process is for
+        exec(work.code, module.__dict__)  # noqa: S102 -- running the script is what this process is for
         status = 0
     except SystemExit as leaving:
         status = _status(leaving.code)
@@ -335,8 +371,10 @@ def _execute(code: types.CodeType | str, trace: Trace, path: str) -> int:
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         _flush(stream)
-    imported = [name for name in sys.modules if name not in known and _worth_warming(name)]
-    trace.record("end", {"error": error, "imported": imported})
+    # Looking at all the names would copy every page that holds one: new ones stand at the end.
+    imported = list(itertools.islice(reversed(sys.modules), max(0, len(sys.modules) - known)))
+    end = {"imported": [name for name in imported if _worth_warming(name)], "generated": written}
+    trace.record("end", {"error": error, **end})
     return status
 
 
@@ -354,14 +392,6 @@ def _flush(stream: object) -> None:
         stream.flush()
     except (OSError, ValueError):  # the script has closed it
         return
-
-
-def _compiled(source: str, path: str) -> types.CodeType | str:
-    """Return the code of a script, compiled once for all its runs; the text itself where the run must show the error."""
-    try:
-        return compile(source, path, "exec", dont_inherit=True)
-    except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError):
-        return source
 
 
 def _worth_warming(name: str) -> bool:

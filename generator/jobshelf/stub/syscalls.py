@@ -13,6 +13,7 @@ import platform
 import struct
 import sys
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 _NUMBERS_X86_64 = {
@@ -78,6 +79,7 @@ _SILENT = frozenset(
         "file_setattr",
     ]
 )
+_ANY_PROCESS = 0xFEEDF00D  # no process has this number, and no instruction these bytes
 _ONLY_ITSELF = frozenset({"kill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo"})
 _CLONE_THREAD = 0x00010000
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
@@ -141,15 +143,24 @@ def restrict_calls() -> bool:
 
     Return False, having done nothing, where seccomp or this machine's system call table is not at hand.
     """
-    machine = _MACHINES.get(platform.machine())
-    if _libc is None or machine is None or sys.byteorder != "little":
+    prepared = prepared_filter()
+    if prepared is None:
         return False
-    program = b"".join(_program(*machine, os.getpid()))
+    program = prepared.replace(_value(_ANY_PROCESS), _value(os.getpid()))
     buffer = ctypes.create_string_buffer(program, len(program))
     header = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(buffer))
     _prctl(_NO_NEW_PRIVILEGES, 1)
     _prctl(_SET_SECCOMP, _FILTER_MODE, header)
     return True
+
+
+@cache
+def prepared_filter() -> bytes | None:
+    """Return the filter for a process whose number is yet to be put in; asked for before a fork, it need not be made after it."""
+    machine = _MACHINES.get(platform.machine())
+    if _libc is None or machine is None or sys.byteorder != "little":
+        return None
+    return b"".join(_program(*machine, _ANY_PROCESS))
 
 
 def die_with_parent() -> None:
@@ -217,6 +228,10 @@ def _allow_if(test: bytes, *, argument: int) -> Iterable[bytes]:
 
 def _instruction(code: int, value: int, *, yes: int = 0, no: int = 0) -> bytes:
     return struct.pack("=HBBI", code, yes, no, value)
+
+
+def _value(value: int) -> bytes:
+    return struct.pack("=I", value)
 
 
 def _prctl(option: int, *arguments: int | bytes) -> None:

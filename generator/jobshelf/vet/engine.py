@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,6 +20,7 @@ from jobshelf.vet.rules import all_rules
 from jobshelf.vet.subject import Subject, probe_script
 from jobshelf.vet.suppression import Suppression, read_suppressions
 from jobshelf.vet.targets import MAX_BYTES, Target, load
+from jobshelf.workers import cores, spread
 
 if TYPE_CHECKING:
     from jobshelf.interface import Probe
@@ -41,7 +40,8 @@ def vet_targets(targets: Sequence[Target], config: Config) -> Report:
     Raises InputError for a file that cannot be read and EnvironmentFault when ruff does not run.
     """
     batches = _cut(targets, slow=config.tiers() != {Tier.STATIC})
-    return _report(_map(partial(_vet_batch, config=config), batches), targets, config)
+    all_rules()  # looked up before the processes are forked
+    return _report(spread(partial(_vet_batch, config=config), batches), targets, config)
 
 
 def vet_scripts(
@@ -79,26 +79,10 @@ def _place(finding: Finding) -> tuple[str, int, int, str, str]:
     return finding.path, finding.line, finding.column, finding.code, finding.message
 
 
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _cut(targets: Sequence[Target], slow: bool) -> list[Sequence[Target]]:
-    workers = _cpus() if len(targets) >= _WORTH_A_PROCESS[slow] else 1
+    workers = cores() if len(targets) >= _WORTH_A_PROCESS[slow] else 1
     size = max(1, min(_BATCH[slow], -(-len(targets) // workers)))
     return [targets[start : start + size] for start in range(0, len(targets), size)]
-
-
-def _map(work: Callable[[Sequence[Target]], Results], batches: list[Sequence[Target]]) -> Iterable[Results]:
-    workers = min(len(batches), _cpus())
-    if workers < 2:
-        return map(work, batches)
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
-    all_rules()
-    with ProcessPoolExecutor(workers, mp_context=get_context("fork" if sys.platform == "linux" else None)) as pool:
-        return list(pool.map(work, batches))
 
 
 def _vet_batch(targets: Sequence[Target], *, config: Config) -> Results:

@@ -33,6 +33,7 @@ import urllib.request
 from pathlib import Path
 
 SIZE = 10
+PATIENCE = float(os.environ.get("HF_HUB_DOWNLOAD_TIMEOUT", "60"))
 CARD = """---
 tags: [uv-script, jobshelf]
 configs:
@@ -126,7 +127,7 @@ def ask(path: str, body: bytes | None = None) -> bytes:
     request = urllib.request.Request(os.environ["HF_ENDPOINT"] + path, data=body, headers=headers)
     for pause in (0.05, 0.1, None):
         try:
-            with urllib.request.urlopen(request) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
                 return answer.read()
         except urllib.error.HTTPError as error:
             exists = error.code == 409 and path.endswith("create")

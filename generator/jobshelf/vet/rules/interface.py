@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from jobshelf.forms import TAKEN_BY_HF
-from jobshelf.interface import Argument, run_with
+from jobshelf.interface import Argument, imported_modules, run_with
 from jobshelf.vet import flow
 from jobshelf.vet.rule import Hit, Inconclusive, Severity, Tier, rule
 from jobshelf.vet.rules.persistence import writes_to_hub
@@ -362,7 +362,7 @@ def argument_help(subject: Subject) -> Iterator[Hit | Inconclusive]:
 
     Add `help=...`; add the shared word to the option's names and keep the old one. `# vet: ignore[UVS304] -- reason` suppresses it.
     """
-    if subject.script.tree is None or not _has_command_line(subject.script.tree):
+    if subject.script.tree is None or not _has_command_line(subject, subject.script.tree):
         return
     interface = subject.probe.interface
     if interface is None:
@@ -524,18 +524,11 @@ def exit_codes(subject: Subject) -> Iterator[Hit]:
     yield from _lost_result(subject)
 
 
-def _has_command_line(tree: ast.Module) -> bool:
+def _has_command_line(subject: Subject, tree: ast.Module) -> bool:
     """Tell whether the script could parse arguments; where nothing of it could, there is nothing to explain."""
-    imported = {name for node in ast.walk(tree) for name in _imported(node)}
-    return bool(imported & _PARSERS) or any(
-        isinstance(node, ast.Attribute) and node.attr == "argv" for node in ast.walk(tree)
-    )
-
-
-def _imported(node: ast.AST) -> tuple[str, ...]:
-    if isinstance(node, ast.Import):
-        return tuple(alias.name.partition(".")[0] for alias in node.names)
-    return ((node.module or "").partition(".")[0],) if isinstance(node, ast.ImportFrom) else ()
+    if any(name.partition(".")[0] in _PARSERS for name in imported_modules(tree)):
+        return True
+    return any(node.attr == "argv" for node in subject.nodes(ast.Attribute))
 
 
 def _command_lines(subject: Subject) -> Iterator[tuple[int, str]]:

@@ -1,0 +1,207 @@
+"""The guides in `docs/`: the tables in them that are derived, and their text for who has no checkout.
+
+A derived table stands between two marks, of which the first names it::
+
+    <!-- table: flavors -->
+    ...
+    <!-- end of table -->
+
+`jobshelf index` writes each anew, in the guides and wherever else in the checkout's README and `docs/` one is marked.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from jobshelf.blocks import list_blocks
+from jobshelf.errors import EXIT_CODES, InputError
+from jobshelf.hardware import fit_block, flavors_block
+from jobshelf.index import Entry, Index, words
+from jobshelf.render import code, inline
+from jobshelf.shelf import Shelf, find_shelf
+
+# In the order in which somebody new needs them.
+GUIDES: Final = (
+    "token_usage",
+    "hub_saving",
+    "hardware_guide",
+    "training_methods",
+    "training_patterns",
+    "gguf_conversion",
+    "trackio_guide",
+    "scale",
+    "reliability",
+    "troubleshooting",
+    "three_forms",
+    "other_sources",
+)
+_MARKED = re.compile(r"(<!-- table: ([a-z-]+) -->\n)(.*?)(<!-- end of table -->\n)", re.DOTALL)
+_LINK = re.compile(r"(\]\()([^)\s#:]+)(#[^)\s]*)?\)")
+_SIZES = (0.5, 1.5, 3, 8, 14, 32, 70)
+# What is counted on in the table of fits: rows, and tokens of a row (low, likely, high).
+FIT_ROWS, FIT_TOKENS = 10_000, (400.0, 500.0, 600.0)
+
+
+def read_guides() -> dict[str, str]:
+    """Return the tool's own guides, name -> Markdown: the checkout's, or those that were installed with it."""
+    folder = find_shelf(Path(__file__).parent).root / "docs"
+    return {name: (folder / f"{name}.md").read_text(encoding="utf-8") for name in GUIDES}
+
+
+def without_marks(text: str) -> str:
+    """Return a guide without the marks of its tables."""
+    return _MARKED.sub(r"\3", text)
+
+
+def portable(text: str, repository: str) -> str:
+    """Return a guide with the links out of the folder of guides made absolute; `repository` is the address of the sources."""
+
+    def absolute(match: re.Match[str]) -> str:
+        target, anchor = match[2], match[3] or ""
+        if target.removesuffix(".md") in GUIDES:
+            return f"{match[1]}{target}{anchor})"
+        return f"{match[1]}{repository}/blob/main/{posixpath.normpath(posixpath.join('docs', target))}{anchor})"
+
+    return _LINK.sub(absolute, text)
+
+
+def marked_files(shelf: Shelf) -> dict[Path, str]:
+    """Return the Markdown files of a checkout that have derived tables, with their text."""
+    paths = [shelf.root / "README.md", *sorted((shelf.root / "docs").glob("*.md"))]
+    texts = {path: path.read_text(encoding="utf-8") for path in paths if path.is_file()}
+    return {path: text for path, text in texts.items() if _MARKED.search(text)}
+
+
+def with_tables(text: str, index: Index, where: str) -> str:
+    """Return `text` with each marked table as it is now. Raises InputError that names a table which there is not."""
+
+    def table(match: re.Match[str]) -> str:
+        if match[2] not in TABLES:
+            raise InputError(f"{where} marks a table {match[2]!r}", fix=f"name one of: {', '.join(TABLES)}")
+        return f"{match[1]}{TABLES[match[2]](index)}{match[4]}"
+
+    return _MARKED.sub(table, text)
+
+
+def _rows(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    names = list(head)
+    lines = [names, ["---"] * len(names), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _exit_codes(_: Index) -> str:
+    return _rows(("code", "meaning", "what to do"), ((str(number), *told) for number, told in EXIT_CODES.items()))
+
+
+def _flavors(_: Index) -> str:
+    """The dated list, never the Hub's of this moment: what is committed must not depend on the day."""
+    block = flavors_block()
+    flavors = sorted(block.FLAVORS.values(), key=lambda flavor: (flavor.usd_per_hour, flavor.name))
+    rows = (
+        (
+            f"`{one.name}`",
+            str(one.vcpus),
+            f"{one.ram_gb:g}",
+            f"{one.disk_gb:g}",
+            one.chips if one.gpus else "",
+            f"{one.usd_per_hour:.2f}",
+            f"{one.usd_per_hour / 60:.4f}",
+        )
+        for one in flavors
+    )
+    head = ("flavor", "vCPU", "RAM GB", "disk GB", "GPUs", "$ an hour", "$ a minute")
+    return f"{_rows(head, rows)}\nList of {block.FLAVORS_DATE}.\n"
+
+
+def _absent(_: Index) -> str:
+    rows = ((f"`{name}`", f"`{nearest}`", why) for name, nearest, why in flavors_block().FLAVORS_ABSENT)
+    return _rows(("begins with", "nearest", "why"), rows)
+
+
+def _scripts(index: Index) -> str:
+    rows = (
+        (
+            f"`{entry.id}`",
+            inline(entry.summary),
+            f"{', '.join(entry.inputs) or 'nothing'} → {', '.join(entry.outputs) or 'nothing'}",
+            entry.token,
+            inline(words.machine(entry)),
+        )
+        for entry in index.entries
+    )
+    return _rows(("script", "what it does", "reads → writes", "token", "machine"), rows)
+
+
+def _shared_flags(index: Index) -> str:
+    """Options that several scripts have: the first one's words for each."""
+    known: dict[str, list[tuple[Entry, Mapping[str, Any]]]] = {}
+    for entry in index.entries:
+        for one in entry.interface["arguments"] if entry.interface else ():
+            for flag in one.get("flags", ()) if not one.get("hidden") else ():
+                known.setdefault(flag, []).append((entry, one))
+    shared = {flag: given for flag, given in sorted(known.items()) if len(given) > 1}
+    rows = (
+        (code(flag), inline(given[0][1]["help"]), ", ".join(f"`{entry.id}`" for entry, _ in given))
+        for flag, given in shared.items()
+    )
+    return _rows(("option", "meaning", "scripts"), rows)
+
+
+def _places(_: Index) -> str:
+    rows = (
+        (f"`{name}`", inline(" ".join(block.promise.partition("\n\n")[0].split())))
+        for name, block in list_blocks(find_shelf(Path(__file__).parent).root / "templates" / "blocks").items()
+        if name.startswith("persist_")
+    )
+    return _rows(("block", "what it keeps, and where"), rows)
+
+
+def _fits(_: Index) -> str:
+    rows = ((f"{size:g}B", *(_cheapest(found) for found in _estimates(size))) for size in _SIZES)
+    head = ("model", "SFT, LoRA", "SFT, full", "DPO, LoRA", "GRPO, LoRA", "generate", "GGUF")
+    return _rows(head, rows)
+
+
+def _estimates(size: float) -> Iterator[list[Any]]:
+    """Yield, for each column of the table of fits, what the work would be on every flavor."""
+    fit, flavors = fit_block(), flavors_block().FLAVORS.values()
+    model = fit.model_of(fit.typical_architecture(size * 1e9), parameters=round(size * 1e9))
+    low, likely, high = (FIT_ROWS * tokens for tokens in FIT_TOKENS)
+    work = fit.Work(rows=FIT_ROWS, tokens=(low, likely, high))
+    machines = [flavor for flavor in flavors if flavor.gpus]
+    for method, tuning in (("sft", "lora"), ("sft", "full"), ("dpo", "lora"), ("grpo", "lora")):
+        runs = (
+            fit.Training(method=method, tuning=tuning, length=1024, sharded=tuning == "full" and flavor.gpus > 1)
+            for flavor in machines
+        )
+        yield [fit.estimate_training(model, run, work, flavor) for run, flavor in zip(runs, machines, strict=True)]
+    yield [
+        fit.estimate_generation(model, rows=FIT_ROWS, prompt=FIT_TOKENS, answer=512, flavor=flavor)
+        for flavor in machines
+    ]
+    yield [fit.estimate_conversion(model, flavor) for flavor in flavors]
+
+
+def _cheapest(estimates: list[Any]) -> str:
+    """Return the flavor on which the work is likely to cost least, with its time and dollars; a dash where it fits on none."""
+    best = fit_block().rank_estimates(estimates)[0]
+    if best.short:
+        return "-"
+    minutes = best.seconds[1] / 60
+    time = f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+    return f"`{best.flavor.name}` {time}, ${best.usd[1]:.2f}"
+
+
+TABLES: Final[Mapping[str, Callable[[Index], str]]] = {
+    "exit-codes": _exit_codes,
+    "flavors": _flavors,
+    "absent-flavors": _absent,
+    "scripts": _scripts,
+    "shared-flags": _shared_flags,
+    "places": _places,
+    "fits": _fits,
+}
