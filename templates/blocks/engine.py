@@ -108,20 +108,27 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """One answer: `finish_reason` is "stop" when the model ended it and "length" when the tokens did."""
+    """One answer: `finish_reason` is "stop" when the model ended it and "length" when the tokens did.
+
+    `tokens` is None where an API tells only how many all answers to a question have together.
+    """
 
     text: str
     finish_reason: str
-    tokens: int
+    tokens: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What came back for the question `key`: the answers, or the `error` that took their place."""
+    """What came back for the question `key`: the answers, or the `error` that took their place.
+
+    `output_tokens` are those of all answers together.
+    """
 
     key: int
     answers: tuple[Answer, ...] = ()
     prompt_tokens: int | None = None
+    output_tokens: int | None = None
     error: str | None = None
 
 
@@ -407,7 +414,7 @@ class TransformersEngine:
         rows = output[:, width:].reshape(len(asked), sampling.count, -1)
         for (key, tokens), answers in zip(asked, rows, strict=True):
             told = tuple(self._cut(answer, sampling.stop) for answer in answers)
-            yield Reply(key=key, answers=told, prompt_tokens=len(tokens))
+            yield _counted(key, told, len(tokens))
 
     def _sampling(self, sampling: Sampling, width: int) -> dict[str, Any]:
         options: dict[str, Any] = {
@@ -518,7 +525,12 @@ def _vllm_reply(done: RequestOutput) -> Reply:
         Answer(text=said.text, finish_reason=str(said.finish_reason), tokens=len(said.token_ids))
         for said in sorted(done.outputs, key=lambda said: said.index)
     )
-    return Reply(key=int(done.request_id), answers=answers, prompt_tokens=len(done.prompt_token_ids))
+    return _counted(int(done.request_id), answers, len(done.prompt_token_ids))
+
+
+def _counted(key: int, answers: tuple[Answer, ...], prompt_tokens: int) -> Reply:
+    spoken = sum(answer.tokens or 0 for answer in answers)
+    return Reply(key=key, answers=answers, prompt_tokens=prompt_tokens, output_tokens=spoken)
 
 
 def _vllm_lora(adapter: Path | None) -> LoRARequest | None:
@@ -620,12 +632,12 @@ def _api_refusal(error: APIStatusError, base_url: str) -> Stop:
 
 def _api_reply(key: int, done: ChatCompletion) -> Reply:
     usage = done.usage
-    spoken = usage.completion_tokens if usage else 0
-    share = spoken // max(1, len(done.choices))
+    asked, spoken = (usage.prompt_tokens, usage.completion_tokens) if usage else (None, None)
+    each = spoken if len(done.choices) == 1 else None
     answers = tuple(
-        Answer(text=choice.message.content or "", finish_reason=str(choice.finish_reason), tokens=share)
+        Answer(text=choice.message.content or "", finish_reason=str(choice.finish_reason), tokens=each)
         for choice in done.choices
     )
     if not answers:
         return Reply(key=key, error="the API gave no answer")
-    return Reply(key=key, answers=answers, prompt_tokens=usage.prompt_tokens if usage else None)
+    return Reply(key=key, answers=answers, prompt_tokens=asked, output_tokens=spoken)

@@ -150,6 +150,15 @@ def test_options_reach_the_server(server: ChatServer) -> None:
     assert asked["response_format"]["json_schema"]["schema"] == schema
 
 
+@pytest.mark.parametrize(("count", "each"), [(1, 3), (2, None)])
+def test_tokens_that_an_api_tells_for_all_answers_are_not_made_up_for_each(
+    server: ChatServer, count: int, each: int | None
+) -> None:
+    (reply,) = replies(api(server), "hello", count=count)
+    assert [answer.tokens for answer in reply.answers] == [each] * count
+    assert reply.output_tokens == 3 * count
+
+
 def test_the_seed_of_a_question_is_the_same_on_every_attempt(server: ChatServer) -> None:
     for _ in range(2):
         replies(api(server), "a", "b", seed=1)
