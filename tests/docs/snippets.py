@@ -27,12 +27,7 @@ OTHERS = {"pip", "pipx", "ollama", "llama-cli", "export", "git", "cd", "python3"
 # Commands that running text names without what must follow.
 SPOKEN_OF = (["jobs", "uv", "run"], ["jobs"], ["jobs", "scheduled", "uv", "run"])
 # Of the catalogue and still being written: commands with them are held against them as soon as they are there.
-AWAITED = frozenset(
-    {
-        *("generate-responses", "cot-self-instruct", "convert_to_gguf"),
-        *("train_sft", "train_dpo", "train_grpo", "train_reward"),
-    }
-)
+AWAITED = frozenset({"convert_to_gguf", "train_sft", "train_dpo", "train_grpo", "train_reward"})
 _FENCE = re.compile(
     r"^(?P<ticks>`{3,})(?P<language>[\w-]*)[^\n]*\n(?P<body>.*?)^(?P=ticks)\s*$", re.MULTILINE | re.DOTALL
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -85,23 +86,26 @@ def type_(clone, hub, environment, tmp_path) -> Type:
         argv = ["bash", "-c", line.replace("https://huggingface.co", hub.endpoint)]
         return subprocess.run(argv, cwd=work, env=variables, capture_output=True, text=True, timeout=600)
 
-    made = typed("jobshelf new . --name my_script --kind dataset --persistence hub-dataset --token write --defaults")
-    assert made.returncode == 0, made.stderr
-    script = work / "my_script.py"
-    text = script.read_text(encoding="utf-8")
-    script.write_text(text.replace("    # TODO(jobshelf): what happens to a row\n", ""), encoding="utf-8")
+    base = f"{hub.endpoint}/datasets/you/scripts/resolve/main"
+    for answers in (
+        "--name my_script --kind dataset --persistence hub-dataset --token write",
+        f"--name script --kind utility --base {base}",
+    ):
+        made = typed(f"jobshelf new . {answers} --defaults")
+        assert made.returncode == 0, made.stderr
+    for script in work.glob("*.py"):
+        text = script.read_text(encoding="utf-8")
+        script.write_text(re.sub(r"    # TODO\(jobshelf\).*\n", "", text), encoding="utf-8")
+    client = HfApi(endpoint=hub.endpoint, token=TOKEN)
+    client.create_repo("you/scripts", repo_type="dataset")
+    client.upload_file(
+        path_or_fileobj=work / "script.py", path_in_repo="script.py", repo_id="you/scripts", repo_type="dataset"
+    )
     return typed
 
 
 def test_every_other_line(type_, hub):
     client = HfApi(endpoint=hub.endpoint, token=TOKEN)
-    client.create_repo("you/scripts", repo_type="dataset")
-    client.upload_file(
-        path_or_fileobj=(ROOT / "catalog" / "dataset_inspector.py").read_bytes(),
-        path_in_repo="script.py",
-        repo_id="you/scripts",
-        repo_type="dataset",
-    )
     for line in LINES:
         text = line
         if "ID ID" in line:
