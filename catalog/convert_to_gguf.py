@@ -94,6 +94,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -161,7 +162,10 @@ CONFIG_FILES = ("config.json", "generation_config.json", "model.safetensors.inde
 PICKLES = re.compile(r"(pytorch_model.*|consolidated.*|adapter_model)\.(bin|pt|pth)")
 WORDS = re.compile(r"(?:.*\.)?(embed_tokens|wte|word_embeddings|embed_in|tok_embeddings)\.weight")
 NO_WEIGHTS = re.compile(r".*(rotary_emb\.inv_freq|\.attn\.bias|\.masked_bias)|rope_(freqs|factors_\w+)\.weight")
-DTYPES = {"F64": ("float64", 8), "F32": ("float32", 4), "F16": ("float16", 2), "BF16": ("bfloat16", 2)}
+DTYPES = {
+    "F64": ("float64", 8), "F32": ("float32", 4), "F16": ("float16", 2), "BF16": ("bfloat16", 2),
+    "I64": ("int64", 8), "I32": ("int32", 4), "U8": ("uint8", 1), "BOOL": ("bool", 1),
+}
 F16_OVERFLOW = {"BF16": 0x4780, "F32": 0x477FF000}  # the bits of the least magnitude that float16 rounds to infinity
 INFINITE = {"BF16": 0x7F80, "F32": 0x7F800000, "F16": 0x7C00}
 HUB_LARGEST = "48G"  # the Hub takes files of 50 GB
@@ -431,8 +435,9 @@ def work(args: argparse.Namespace) -> int:
     if args.dry_run:
         return show({**facts, "status": "dry run"}, args)
     open_output(output, run, args, token, private=private, dry_run=False)
-    made = convert(source, plan, tools, args, Persist(output=output, run=run, token=token, words=args.words), done)
-    return show({**facts, "status": "written", "made": made}, args)
+    persist = Persist(output=output, run=run, token=token, words=args.words)
+    made, seconds = convert(source, plan, tools, args, persist, done)
+    return show({**facts, "status": "written", "made": made, "seconds": seconds}, args)
 
 
 # ---- the output ----
@@ -895,7 +900,7 @@ def check_source(source: Source, tools: Tools, args: argparse.Namespace) -> None
         kind = quantized.get("quant_method", "some method") if isinstance(quantized, dict) else "some method"
         message = f"the weights of {source.model.given} are quantised already ({kind})"
         raise Stop(EXIT_INPUT, message, fix="name the model that they were made from")
-    strange = sorted({tensor.dtype for tensor in source.tensors.values()} - {*DTYPES, "I64", "I32", "U8", "BOOL"})
+    strange = sorted({tensor.dtype for tensor in source.tensors.values()} - DTYPES.keys())
     if strange:
         raise Stop(
             EXIT_INPUT, f"{source.model.given} has weights of the type {strange[0]}", fix="name its 16-bit version"
@@ -930,6 +935,7 @@ def make_plan(source: Source, quants: Sequence[str]) -> Plan:
     sizes = {quant: round(source.parameters * BITS[quant] / 8) for quant in (*quants, *filter(None, [through]))}
     held = sizes[through] if through else 0
     download = sum(source.model.sizes[name] for name in source.weights)
+    download += sum(4 * math.prod(change.shape) for change in source.changes.values())  # merged, in float32
     first = max((sizes[quant] for quant in direct if quant != through), default=0)
     then = max((sizes[quant] for quant in others), default=0)
     memory = MEMORY_BASE + 3 * largest_block(source)
@@ -992,18 +998,21 @@ def convert(
     args: argparse.Namespace,
     persist: Persist,
     done: dict[str, Any],
-) -> dict[str, Any]:
-    """Make, verify and persist each file; return what is there of each type. The work folder goes unless something stays."""
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """Make, verify and persist each file; return what is there of each type, and the seconds of each kind of work.
+
+    The work folder goes unless something in it could not be pushed.
+    """
     folder = work_folder(persist.output)
     try:
-        job = Job(source=source, plan=plan, tools=tools, args=args, persist=persist, folder=folder)
+        job = Job(source=source, plan=plan, tools=tools, args=args, persist=persist, folder=folder, seconds={})
         made = make_all(job, done)
     except Stop as stop:
         if stop.code != EXIT_NOT_PERSISTED:
             shutil.rmtree(folder, ignore_errors=True)
         raise
     shutil.rmtree(folder)
-    return made
+    return made, {what: round(seconds, 2) for what, seconds in job.seconds.items()}
 
 
 def work_folder(output: Output) -> Path:
@@ -1026,6 +1035,15 @@ class Job:
     args: argparse.Namespace
     persist: Persist
     folder: Path
+    seconds: dict[str, float]
+
+    @contextmanager
+    def timed(self, what: str) -> Iterator[None]:
+        """Add the time that the block takes to `seconds`, and say what it is about to do."""
+        note(what)
+        began = time.monotonic()
+        yield
+        self.seconds[what] = self.seconds.get(what, 0.0) + time.monotonic() - began
 
     @property
     def name(self) -> str:
@@ -1045,35 +1063,38 @@ class Job:
 
 def make_all(job: Job, done: dict[str, Any]) -> dict[str, Any]:
     """Return what is there of each type after the work."""
-    note("fetching the model")
-    model = fetch_model_files(job)
-    note("asking the model itself")
-    reference = read_reference(model, job.folder / "adapter" if job.source.adapter else None)
+    with job.timed("fetch"):
+        model = fetch_model_files(job)
+    with job.timed("ask the model itself"):
+        reference = read_reference(model, job.folder / "adapter" if job.source.adapter else None)
     if job.source.changes:
-        note(f"merging the adapter into {len(job.source.changes)} tensors")
-        merge_adapter(model, job.folder / "adapter", job.source.changes)
+        with job.timed("merge"):
+            merge_adapter(model, job.folder / "adapter", job.source.changes)
     check_numbers(model, job.plan)
     made = dict(done)
     with Progress(len(job.plan.quants), "types") as progress:
         for quant in job.plan.quants:
-            note(f"{quant}: converting" if quant in CONVERTED else f"{quant}: quantising from {job.plan.through}")
             make_quant(quant, model, job)
-            made[quant] = verify(quant, job, reference, model)
-            put(quant, job, made)
+            with job.timed(f"verify {quant}"):
+                made[quant] = verify(quant, job, reference, model)
+            with job.timed(f"persist {quant}"):
+                put(quant, job, made)
             progress.add()
     return made
 
 
 def make_quant(quant: str, model: Path, job: Job) -> None:
-    """Make the files of one type."""
-    if quant in CONVERTED:
-        run_converter(quant, model, job)
+    """Make the files of one type: from the model, or from the 16-bit file, which is made first where it is not there."""
+    first = quant if quant in CONVERTED else str(job.plan.through)
+    if not job.files(first):
+        with job.timed(f"convert {first}"):
+            run_converter(first, model, job)
+    if first == quant:
         return
-    through = str(job.plan.through)
-    if not job.files(through):
-        run_converter(through, model, job)
     shutil.rmtree(job.folder / "download", ignore_errors=True)  # nothing reads the weights any more
-    run_quantizer(quant, job.files(through), job)
+    library = None if job.tools.quantizer else build_library()
+    with job.timed(f"quantize {quant}"):
+        run_quantizer(quant, job.files(first), job, library)
 
 
 def put(quant: str, job: Job, made: Mapping[str, Any]) -> None:
@@ -1158,8 +1179,8 @@ def run_converter(quant: str, model: Path, job: Job) -> None:
         raise Stop(EXIT_INPUT, f"the converter refuses {job.source.given.given}: {said}", fix=fix)
 
 
-def run_quantizer(quant: str, sources: Sequence[Path], job: Job) -> None:
-    """Run llama.cpp's quantiser on the first of the 16-bit files; it finds the others."""
+def run_quantizer(quant: str, sources: Sequence[Path], job: Job, library: Path | None) -> None:
+    """Run llama-quantize, or what it calls in `library`, on the first of the 16-bit files; it finds the others."""
     target = job.folder / quant / f"{job.name}-{quant}.gguf"
     target.parent.mkdir(exist_ok=True)
     split = len(sources) > 1 and job.plan.sizes[quant] > size_in_bytes(job.args.split_max_size)
@@ -1169,7 +1190,6 @@ def run_quantizer(quant: str, sources: Sequence[Path], job: Job) -> None:
         argv = [str(job.tools.quantizer), *options, str(sources[0]), str(target), quant]
         said = run_tool(argv, {})
     else:
-        library = build_library()
         argv = [sys.executable, "-c", QUANTIZE, str(sources[0]), str(target), quant, str(int(split)), imatrix]
         said = run_tool(argv, {"LLAMA_CPP_LIB_PATH": str(library)})
     if said is not None:
@@ -1256,16 +1276,17 @@ def write_tensors(path: Path, tensors: Sequence[tuple[str, Tensor, Callable[[], 
 
 
 def merge_adapter(model: Path, adapter: Path, changes: Mapping[str, Change]) -> None:
-    """Write the weights that the adapter changes anew: float32 for the sum, then the type that they had."""
+    """Write the weights that the adapter changes anew, in float32: rounded once, to the type that is made of them."""
     from safetensors import safe_open
 
     config = read_object(model / "config.json")
     with safe_open(adapter / "adapter_model.safetensors", framework="pt") as factors:
         for shard in sorted(model.glob("*.safetensors")):
             header, start = read_header(shard)
-            touched = {name: change for name, change in changes.items() if name in header}
+            tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
+            touched = {name: change for name, change in changes.items() if name in tensors}
             if touched:
-                rewrite_shard(shard, header, start, touched, factors.get_tensor)
+                rewrite_shard(shard, tensors, start, touched, factors.get_tensor)
     rows = next((one.shape[0] for name, one in changes.items() if one.whole and WORDS.fullmatch(name)), None)
     if rows and "vocab_size" in config:
         (model / "config.json").write_text(json.dumps({**config, "vocab_size": rows}), encoding="utf-8")
@@ -1273,7 +1294,7 @@ def merge_adapter(model: Path, adapter: Path, changes: Mapping[str, Change]) -> 
 
 def rewrite_shard(
     shard: Path,
-    header: Mapping[str, Any],
+    tensors: Mapping[str, Any],
     start: int,
     changes: Mapping[str, Change],
     factor: Callable[[str], torch.Tensor],
@@ -1287,12 +1308,10 @@ def rewrite_shard(
                 return lambda: numbers[begin:end]
             return lambda: changed(bytearray(numbers[begin:end]), entry, changes[name], factor)
 
-        tensors = [
-            (name, Tensor(dtype=entry["dtype"], shape=changes[name].shape if name in changes else tuple(entry["shape"])),
-             produce(name, entry))
-            for name, entry in header.items() if name != "__metadata__"
-        ]  # fmt: skip
-        write_tensors(shard.with_name(f"{shard.name}.part"), tensors)
+        kinds = {name: Tensor(dtype=entry["dtype"], shape=tuple(entry["shape"])) for name, entry in tensors.items()}
+        kinds |= {name: Tensor(dtype="F32", shape=change.shape) for name, change in changes.items()}
+        new = [(name, kinds[name], produce(name, entry)) for name, entry in tensors.items()]
+        write_tensors(shard.with_name(f"{shard.name}.part"), new)
     behind = shard.resolve()
     if shard.is_symlink() and behind.parent.name == "download":
         behind.unlink()
@@ -1314,7 +1333,7 @@ def changed(numbers: bytearray, entry: Mapping[str, Any], change: Change, factor
             length = weight.norm(dim=0 if change.transposed else 1)
             scale = factor(change.magnitude).float().flatten() / length
             weight.mul_(scale if change.transposed else scale[:, None])
-    return weight.to(dtype).contiguous().view(torch.uint8).numpy().data
+    return _bytes_of(weight)
 
 
 def unpickle(path: Path, target: Path) -> None:

@@ -27,13 +27,23 @@ SMALL = {
     "num_key_value_heads": 2,
     "head_dim": 64,
     "max_position_embeddings": 2048,
-    "initializer_range": 0.25,
+    "initializer_range": 0.1,
     "bos_token_id": 1,
     "eos_token_id": 2,
 }
 MODELS = {
     "llama": ("LlamaConfig", {"tie_word_embeddings": False}),
     "qwen2": ("Qwen2Config", {"tie_word_embeddings": True}),
+    "qwen2_moe": (
+        "Qwen2MoeConfig",
+        {
+            "num_experts": 4,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 256,
+            "shared_expert_intermediate_size": 256,
+            "tie_word_embeddings": False,
+        },
+    ),
     "qwen3": ("Qwen3Config", {"tie_word_embeddings": False}),
     "gemma": ("GemmaConfig", {"hidden_activation": "gelu_pytorch_tanh"}),
 }
@@ -53,8 +63,8 @@ def make(base: Path, folder: Path) -> None:
         tokenizer(base, place, name)
         answers[name] = greedy(model.float())
     answers["adapter"] = adapt(folder / "llama", folder / "adapter")
-    pickled(folder / "qwen2", folder / "pickled")
-    answers["pickled"] = answers["qwen2"]
+    pickled(folder / "gemma", folder / "pickled")
+    answers["pickled"] = answers["gemma"]
     (folder / "answers.json").write_text(json.dumps(answers))
 
 
@@ -110,7 +120,7 @@ def tokenizer(base: Path, place: Path, name: str) -> None:
         content["normalizer"] = content["normalizer"]["normalizers"][1]
         content["decoder"]["decoders"].pop()
     if name.startswith("qwen"):
-        settings["tokenizer_class"] = "LlamaTokenizer"  # else transformers takes it for a byte-level BPE
+        settings["tokenizer_class"] = "LlamaTokenizer"  # else transformers splits as a byte-level BPE; of Qwen2 always
     (place / "tokenizer.json").write_text(json.dumps(content))
     (place / "tokenizer_config.json").write_text(json.dumps(settings))
     if name != "llama":

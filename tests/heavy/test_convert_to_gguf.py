@@ -25,12 +25,18 @@ SCRIPT = CATALOG / "convert_to_gguf.py"
 MODELS = Path(__file__).parent / "gguf_models.py"
 ARCHITECTURES = {
     "llama": "LlamaForCausalLM",
-    "qwen2": "Qwen2ForCausalLM",
+    "qwen2_moe": "Qwen2MoeForCausalLM",
     "qwen3": "Qwen3ForCausalLM",
     "gemma": "GemmaForCausalLM",
 }
 # What each type may be off by on random weights, several times what was seen.
 SEEN = {"F16": 0.005, "Q8_0": 0.05, "BF16": 0.02, "Q5_K_M": 0.2, "Q4_K_M": 0.3}
+
+CONVERTER = """
+import runpy, sys, sysconfig
+sys.path.insert(0, sysconfig.get_path("purelib") + "/llama.cpp")
+runpy.run_path(sys.path[0] + "/convert_hf_to_gguf.py", run_name="__main__")
+"""
 
 Convert = Callable[..., dict[str, Any]]
 
@@ -105,6 +111,26 @@ def test_architectures_and_an_adapter(
         held = sorted(path.name for path in (tmp_path / name).iterdir())
         assert held == ["Modelfile", "README.md", "conversion.json", "jobshelf.json", *(file.name for file in files)]
     assert not list(tmp_path.glob(".*.work"))
+
+
+def test_a_model_that_its_file_disagrees_with(
+    user: dict[str, str], made: Path, own_python: Callable[..., str], tmp_path: Path
+) -> None:
+    """Qwen2 with another tokenizer than its own: transformers takes it for Qwen's, the converter does not.
+
+    No tiny model has Qwen's own, so that of the dense Qwen2 only the converter's files are held against the model.
+    """
+    argv = [BIN / "uv", "run", SCRIPT, made / "qwen2", "./out", "--quants", "q8_0"]
+    done = subprocess.run(argv, env=user, cwd=tmp_path, capture_output=True, text=True, timeout=800)
+    assert done.returncode == 1, done.stderr
+    assert "qwen2-Q8_0.gguf is not the model: it splits 'The capital of France" in done.stderr
+    assert "(14 of 14 texts); nothing of it was uploaded" in done.stderr
+    assert [path.name for path in tmp_path.rglob("*.gguf")] == []
+    files = [tmp_path / "f16.gguf", tmp_path / "q8_0.gguf"]
+    for file in files:
+        own_python("-c", CONVERTER, made / "qwen2", "--outfile", file, "--outtype", file.stem)
+    answers = json.loads((made / "answers.json").read_text())
+    assert said(own_python, files) == [answers["qwen2"], answers["qwen2"]]
 
 
 def test_pickled_weights_in_several_files(
