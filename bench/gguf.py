@@ -45,7 +45,6 @@ def main() -> int:
         model = write_model(root / "model", *(FULL if full else QUICK))
         adapter = write_adapter(root / "adapter", model)
         python = own_python()
-        run(python, SCRIPT, model, root / "warm", "--quants", "q8_0", "--json")
         return report(root, model, adapter, python, quants)
     finally:
         shutil.rmtree(root)
@@ -56,7 +55,7 @@ def report(root: Path, model: Path, adapter: Path, python: Path, quants: tuple[s
     size = (model / "model.safetensors").stat().st_size
     copying = seconds_of(lambda: copied(model / "model.safetensors", root / "copy"))
     print(f"model: {size / 1e9:.2f} GB; a plain copy of it, flushed: {copying:.2f} s, {size / 1e9 / copying:.2f} GB/s")
-    ours = run(python, SCRIPT, model, root / "out", "--quants", ",".join(quants), "--json")
+    ours, peak = watched(python, model, root / "out", quants)
     kept = True
     for quant in quants:
         step = f"{'convert' if quant in {'f16', 'q8_0'} else 'quantize'} {quant.upper()}"
@@ -68,10 +67,10 @@ def report(root: Path, model: Path, adapter: Path, python: Path, quants: tuple[s
         )
     rest = {what: seconds for what, seconds in ours["seconds"].items() if not what.startswith(("convert", "quantize"))}
     print(f"the rest: {', '.join(f'{what} {seconds:.1f} s' for what, seconds in rest.items())}")
-    for name, given in (("model", model), ("adapter", adapter)):
-        peak, bound = peak_memory(python, given, root / f"peak-{name}"), memory_bound(ours)
-        kept = kept and peak <= bound
-        print(f"peak memory, {name}: {peak / 1e9:.2f} GB beyond mapped files (limit {bound / 1e9:.2f} GB)")
+    bound = memory_bound(ours)
+    for name, most in (("model", peak), ("adapter", watched(python, adapter, root / "tuned", ("q8_0",))[1])):
+        kept = kept and most <= bound
+        print(f"peak memory, {name}: {most / 1e9:.2f} GB beyond mapped files (limit {bound / 1e9:.2f} GB)")
     return 0 if kept else 1
 
 
@@ -87,9 +86,12 @@ def own_python() -> Path:
     return Path(found.stdout.strip())
 
 
-def run(python: Path, *words: str | Path) -> dict[str, Any]:
-    """Run the script and return what it prints as JSON."""
-    return json.loads(subprocess.run([python, *words], check=True, stdout=subprocess.PIPE, text=True).stdout)
+def watched(python: Path, given: Path, out: Path, quants: tuple[str, ...]) -> tuple[dict[str, Any], int]:
+    """Run the script; return what it prints as JSON, and the most memory in bytes that one of its processes had."""
+    told = out.with_suffix(".peak")
+    words = [python, SCRIPT, given, out, "--quants", ",".join(quants), "--json"]
+    done = subprocess.run([sys.executable, "-c", WATCH, told, *words], check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout), int(told.read_text())
 
 
 def by_hand(quant: str, model: Path, root: Path, python: Path) -> float:
@@ -117,7 +119,7 @@ params.ftype = getattr(llama_cpp, "LLAMA_FTYPE_MOSTLY_" + sys.argv[3])
 llama_cpp.llama_backend_init()
 sys.exit(llama_cpp.llama_model_quantize(sys.argv[1].encode(), sys.argv[2].encode(), ctypes.byref(params)))
 """
-# Runs a command, and writes the most anonymous memory that it or a child of it had at once to a file.
+# Runs a command, and writes the most anonymous memory that it or a process below it had at once to a file.
 WATCH = """
 import subprocess, sys, time
 from pathlib import Path
@@ -129,21 +131,13 @@ def anonymous(pid):
         return 0
     own = next((int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("RssAnon:")), 0)
     return max([own, *map(anonymous, children)])
-process, most = subprocess.Popen(sys.argv[2:], stdout=subprocess.DEVNULL), 0
+process, most = subprocess.Popen(sys.argv[2:]), 0
 while process.poll() is None:
     most = max(most, anonymous(process.pid))
     time.sleep(0.02)
 Path(sys.argv[1]).write_text(str(most))
 sys.exit(process.returncode)
 """
-
-
-def peak_memory(python: Path, given: Path, out: Path) -> int:
-    """Return the most memory, in bytes, that a process of the script has when it makes f16 and q8_0 of `given`."""
-    told = out.with_suffix(".peak")
-    argv = [sys.executable, "-c", WATCH, told, python, SCRIPT, given, out, "--quants", "f16,q8_0"]
-    subprocess.run(argv, check=True)
-    return int(told.read_text())
 
 
 def seconds_of(work: Any) -> float:

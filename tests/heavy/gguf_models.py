@@ -96,9 +96,13 @@ def pickled(model: Path, folder: Path) -> None:
     import torch
     from safetensors.torch import load_file
 
-    shutil.copytree(model, folder)
-    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
-    (folder / "model.safetensors").unlink()
+    folder.mkdir()
+    shards = [path for path in model.iterdir() if path.suffix == ".safetensors"]
+    for path in model.iterdir():
+        if not path.name.startswith("model.safetensors") and path not in shards:
+            shutil.copy(path, folder)
+    weights = {name: tensor for shard in shards for name, tensor in load_file(shard).items()}
+    torch.save(weights, folder / "pytorch_model.bin")
 
 
 def greedy(model: Any) -> list[int]:
