@@ -531,11 +531,11 @@ class Persist:
 
     def put(self, folder: Path, keep: Iterable[str], make_card: Callable[[str | None], str]) -> None:
         """Persist the files of `folder`; `keep` are those of earlier steps, any other of ours goes. Stops with 6."""
+        keep = frozenset(keep)
         if self.output.folder is None:
-            repo_id = str(self.output.repo_id)
-            persist_model(repo_id, folder, self.run, token=str(self.token), make_card=make_card, keep=frozenset(keep))
+            self._push(folder, keep, make_card)
             return
-        names, place = {path.name for path in folder.iterdir()} | set(keep), self.output.folder
+        names, place = {path.name for path in folder.iterdir()} | keep, self.output.folder
         for path in sorted(place.glob("*.gguf")):
             if path.name not in names:
                 path.unlink()
@@ -544,6 +544,19 @@ class Persist:
         card = place / "README.md"
         write_whole(card, make_card(card.read_text("utf-8") if card.is_file() else None).encode())
         write_whole(place / MODEL_MANIFEST, manifest_of(self.run, names))
+
+    def _push(self, folder: Path, keep: frozenset[str], make_card: Callable[[str | None], str]) -> None:
+        """Push the folder; manifest and card lie in it too, for whoever has to push it by hand."""
+        names = {path.name for path in folder.iterdir()} | keep
+        (folder / MODEL_MANIFEST).write_bytes(manifest_of(self.run, names))
+
+        def made_card(existing: str | None) -> str:
+            text = make_card(existing)
+            (folder / "README.md").write_text(text, encoding="utf-8")
+            return text
+
+        repo_id = str(self.output.repo_id)
+        persist_model(repo_id, folder, self.run, token=str(self.token), make_card=made_card, keep=keep)
 
 
 # ---- the source ----
