@@ -34,16 +34,6 @@ SMALL = {
 MODELS = {
     "llama": ("LlamaConfig", {"tie_word_embeddings": False}),
     "qwen2": ("Qwen2Config", {"tie_word_embeddings": True}),
-    "qwen2_moe": (
-        "Qwen2MoeConfig",
-        {
-            "num_experts": 4,
-            "num_experts_per_tok": 2,
-            "moe_intermediate_size": 256,
-            "shared_expert_intermediate_size": 256,
-            "tie_word_embeddings": False,
-        },
-    ),
     "qwen3": ("Qwen3Config", {"tie_word_embeddings": False}),
     "gemma": ("GemmaConfig", {"hidden_activation": "gelu_pytorch_tanh"}),
 }

@@ -25,7 +25,6 @@ SCRIPT = CATALOG / "convert_to_gguf.py"
 MODELS = Path(__file__).parent / "gguf_models.py"
 ARCHITECTURES = {
     "llama": "LlamaForCausalLM",
-    "qwen2_moe": "Qwen2MoeForCausalLM",
     "qwen3": "Qwen3ForCausalLM",
     "gemma": "GemmaForCausalLM",
 }
