@@ -15,7 +15,7 @@ import re
 import shlex
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,19 +106,20 @@ def persist_model(
     token: str,
     make_card: Callable[[str | None], str] | None = None,
     inside: str = "",
+    keep: Collection[str] = (),
 ) -> str:
     """Put `folder` at `inside` of the repository ("" is its root) in one commit, and return that commit.
 
-    Files of an earlier state that `folder` does not have go in the same commit; files of others, and at the root the
-    checkpoints (MODEL_CHECKPOINT), stay. `make_card` gets the card of the repository, else of the folder, else None. Stops with 6 when the folder is not, or not provably, there.
+    Files of an earlier state that `folder` does not have go in the same commit; those named in `keep`, files of others,
+    and at the root the checkpoints (MODEL_CHECKPOINT), stay. `make_card` gets the card of the repository, else of the folder, else None. Stops with 6 when the folder is not, or not provably, there.
     """
     try:
         for _ in range(MODEL_ATTEMPTS):
             held = look_at_model(repo_id, token)
             if held is None:
                 raise RuntimeError(f"{repo_id} is not there any more")
-            wanted = _model_wanted(folder, run, held, make_card, inside)
-            commit = _model_commit(repo_id, held, wanted, _model_stale(held, wanted, inside), run, token)
+            wanted = _model_wanted(folder, run, held, make_card, inside, keep)
+            commit = _model_commit(repo_id, held, wanted, _model_stale(held, {*wanted, *keep}, inside), run, token)
             if commit is not None:
                 _model_verify(wanted, _model_files(repo_id, commit, token))
                 return commit
@@ -161,7 +162,12 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
 
 def _model_wanted(
-    folder: Path, run: Run, held: ModelHeld, make_card: Callable[[str | None], str] | None, inside: str
+    folder: Path,
+    run: Run,
+    held: ModelHeld,
+    make_card: Callable[[str | None], str] | None,
+    inside: str,
+    keep: Collection[str],
 ) -> dict[str, Path | bytes]:
     """Return what is to be in the repository: path in it -> local file or content."""
     start = f"{inside}/" if inside else ""
@@ -171,7 +177,8 @@ def _model_wanted(
     if make_card is not None and not inside:
         own = folder / "README.md"
         wanted["README.md"] = make_card(held.card or (own.read_text("utf-8") if own.is_file() else None)).encode()
-    owned = {name for name in _model_owned(held) if not _model_in_scope(name, inside)} | wanted.keys()
+    stays = {name for name in _model_owned(held) if name in keep or not _model_in_scope(name, inside)}
+    owned = stays | wanted.keys()
     content = {
         "script": run.script,
         "request": _model_request(run),
@@ -198,7 +205,7 @@ def _model_in_scope(name: str, inside: str) -> bool:
     return name.startswith(f"{inside}/") if inside else not name.startswith(f"{MODEL_CHECKPOINT}/")
 
 
-def _model_stale(held: ModelHeld, wanted: Mapping[str, object], inside: str) -> list[str]:
+def _model_stale(held: ModelHeld, wanted: Collection[str], inside: str) -> list[str]:
     """Return the files of the earlier state that are no longer made; checkpoints outlive a change of the model."""
     return sorted(name for name in _model_owned(held) if name not in wanted and _model_in_scope(name, inside))
 

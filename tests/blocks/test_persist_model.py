@@ -130,6 +130,23 @@ def test_only_changes_are_sent_and_old_files_go(here: Hub, client: HfApi, folder
     assert len(titles(client)) == 2
 
 
+def test_file_by_file(here: Hub, client: HfApi, tmp_path: Path) -> None:
+    start()
+    names = ("a.gguf", "b.gguf", "c.gguf")
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).write_bytes(name.encode() * 1000)
+        (tmp_path / name / "index.json").write_text(name)
+    push(tmp_path / "a.gguf")
+    push(tmp_path / "b.gguf", keep={"a.gguf", "b.gguf"})
+    assert {"a.gguf", "b.gguf", "index.json"} <= set(client.list_repo_files(REPO))
+    held = model.look_at_model(REPO, TOKEN)
+    assert held.manifest["files"] == ["a.gguf", "b.gguf", "index.json"]
+    push(tmp_path / "c.gguf", keep=["b.gguf"])
+    assert "a.gguf" not in client.list_repo_files(REPO)
+    assert model.look_at_model(REPO, TOKEN).manifest["files"] == ["b.gguf", "c.gguf", "index.json"]
+
+
 def test_checkpoints_are_replaced_whole_and_outlive_the_model(
     here: Hub, client: HfApi, folder: Path, tmp_path: Path
 ) -> None:

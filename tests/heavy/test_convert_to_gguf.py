@@ -1,0 +1,203 @@
+"""convert_to_gguf.py with the header of its users, on real architectures; xllamacpp, another build of llama.cpp, judges."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import HfApi, snapshot_download
+
+from catalog.conftest import CATALOG
+from conftest import TOKEN
+from jobshelf.hub import Hub
+from jobshelf.rehearse.tiny_model import tiny_model
+from jobshelf.testing import rehearse
+from support import BIN
+
+pytestmark = [pytest.mark.heavy, pytest.mark.gguf, pytest.mark.timeout(900)]
+SCRIPT = CATALOG / "convert_to_gguf.py"
+MODELS = Path(__file__).parent / "gguf_models.py"
+ARCHITECTURES = {
+    "llama": "LlamaForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+    "gemma": "GemmaForCausalLM",
+}
+# What each type may be off by on random weights, several times what was seen.
+SEEN = {"F16": 0.005, "Q8_0": 0.05, "BF16": 0.02, "Q5_K_M": 0.2, "Q4_K_M": 0.3}
+
+CONVERTER = """
+import runpy, sys, sysconfig
+sys.path.insert(0, sysconfig.get_path("purelib") + "/llama.cpp")
+runpy.run_path(sys.path[0] + "/convert_hf_to_gguf.py", run_name="__main__")
+"""
+
+Convert = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def own_python(cpu_builds: Mapping[str, str]) -> Callable[..., str]:
+    """`own_python("file.py", ...)`: what it prints when the script's own environment runs it."""
+    env = {**os.environ, **cpu_builds, "HF_HUB_OFFLINE": "1"}
+    subprocess.run([BIN / "uv", "run", SCRIPT, "--help"], env=env, capture_output=True, timeout=800, check=True)
+    found = subprocess.run(
+        [BIN / "uv", "python", "find", "--script", SCRIPT], env=env, capture_output=True, text=True, check=True
+    )
+
+    def run(*words: str | Path) -> str:
+        argv = [found.stdout.strip(), *map(str, words)]
+        done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stderr[-4000:]
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def made(own_python: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the tiny models, with what each says in answers.json."""
+    folder = tmp_path_factory.mktemp("made")
+    base = tmp_path_factory.mktemp("base")
+    for name, data in tiny_model().items():
+        (base / name).write_bytes(data)
+    own_python(MODELS, "make", base, folder)
+    return folder
+
+
+@pytest.fixture
+def convert(user: dict[str, str], tmp_path: Path) -> Convert:
+    """`convert(model, "./out", ...)`: what the script printed as JSON."""
+
+    def run(*words: str | Path, env: Mapping[str, str] | None = None) -> dict[str, Any]:
+        argv = [BIN / "uv", "run", SCRIPT, *map(str, words), "--json"]
+        done = subprocess.run(
+            argv, env={**user, **(env or {})}, cwd=tmp_path, capture_output=True, text=True, timeout=800
+        )
+        assert done.returncode == 0, done.stderr[-4000:]
+        return json.loads(done.stdout)
+
+    return run
+
+
+def assert_agrees(entries: Mapping[str, Any]) -> None:
+    for quant, entry in entries.items():
+        assert entry["error"] <= SEEN[quant], (quant, entry)
+        assert entry["texts"] == 14
+
+
+def said(own_python: Callable[..., str], files: list[Path]) -> list[list[int]]:
+    """Return the tokens that llama.cpp finds with each file."""
+    return list(json.loads(own_python(MODELS, "read", *files)).values())
+
+
+def test_architectures_and_an_adapter(
+    convert: Convert, made: Path, own_python: Callable[..., str], tmp_path: Path
+) -> None:
+    names = [*ARCHITECTURES, "adapter"]
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(lambda name: convert(made / name, f"./{name}", "--quants", "f16,q8_0"), names))
+    answers = json.loads((made / "answers.json").read_text())
+    for name, shown in zip(names, done, strict=True):
+        assert shown["architecture"] == ARCHITECTURES.get(name, "LlamaForCausalLM")
+        assert_agrees(shown["made"])
+        files = [tmp_path / name / f"{name}-{quant}.gguf" for quant in ("F16", "Q8_0")]
+        assert said(own_python, files) == [answers[name], answers[name]], name
+        held = sorted(path.name for path in (tmp_path / name).iterdir())
+        assert held == ["Modelfile", "README.md", "conversion.json", "jobshelf.json", *(file.name for file in files)]
+    assert not list(tmp_path.glob(".*.work"))
+
+
+def test_a_model_that_its_file_disagrees_with(
+    user: dict[str, str], made: Path, own_python: Callable[..., str], tmp_path: Path
+) -> None:
+    """Qwen2 with another tokenizer than its own: transformers takes it for Qwen's, the converter does not.
+
+    No tiny model has Qwen's own, so that of the dense Qwen2 only the converter's files are held against the model.
+    """
+    argv = [BIN / "uv", "run", SCRIPT, made / "qwen2", "./out", "--quants", "q8_0"]
+    done = subprocess.run(argv, env=user, cwd=tmp_path, capture_output=True, text=True, timeout=800)
+    assert done.returncode == 1, done.stderr
+    assert "qwen2-Q8_0.gguf is not the model: it splits 'The capital of France" in done.stderr
+    assert "(14 of 14 texts); nothing of it was uploaded" in done.stderr
+    assert [path.name for path in tmp_path.rglob("*.gguf")] == []
+    files = [tmp_path / "f16.gguf", tmp_path / "q8_0.gguf"]
+    for file in files:
+        own_python("-c", CONVERTER, made / "qwen2", "--outfile", file, "--outtype", file.stem)
+    answers = json.loads((made / "answers.json").read_text())
+    assert said(own_python, files) == [answers["qwen2"], answers["qwen2"]]
+
+
+def test_pickled_weights_in_several_files(
+    convert: Convert, made: Path, own_python: Callable[..., str], tmp_path: Path
+) -> None:
+    shown = convert(made / "pickled", "./out", "--quants", "bf16", "--split-max-size", "1M", "--allow-pickle")
+    files = sorted((tmp_path / "out").glob("pickled-BF16-*.gguf"))
+    assert len(files) >= 3
+    assert max(file.stat().st_size for file in files) < 1_200_000
+    assert sorted(shown["made"]["BF16"]["files"]) == [file.name for file in files]
+    assert_agrees(shown["made"])
+    answers = json.loads((made / "answers.json").read_text())
+    assert said(own_python, files[:1]) == [answers["pickled"]]
+
+
+@pytest.fixture
+def published(hub: Hub, client: HfApi, made: Path) -> Iterator[None]:
+    """An adapter and its base on the Hub, the base gated no more than its licence says."""
+    client.create_repo("alice/llama", private=True)
+    client.upload_folder(repo_id="alice/llama", folder_path=made / "llama")
+    card = b"---\nlicense: llama3.2\nlanguage: [en]\n---\nA base.\n"
+    client.upload_file(repo_id="alice/llama", path_in_repo="README.md", path_or_fileobj=card)
+    settings = json.loads((made / "adapter" / "adapter_config.json").read_text())
+    settings["base_model_name_or_path"] = "alice/somebody-elses"
+    client.create_repo("alice/tuned", private=True)
+    client.upload_folder(repo_id="alice/tuned", folder_path=made / "adapter", ignore_patterns=["adapter_config.json", "README.md"])  # fmt: skip
+    config = json.dumps(settings).encode()
+    client.upload_file(repo_id="alice/tuned", path_in_repo="adapter_config.json", path_or_fileobj=config)
+    yield
+
+
+@pytest.mark.usefixtures("published")
+def test_the_variables_of_the_script_that_this_one_replaces(
+    convert: Convert, client: HfApi, hub: Hub, made: Path, own_python: Callable[..., str], tmp_path: Path
+) -> None:
+    env = {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": TOKEN, "HF_HUB_OFFLINE": "0"}
+    variables = {"ADAPTER_MODEL": "alice/tuned", "BASE_MODEL": "alice/llama", "OUTPUT_REPO": "alice/tuned-gguf"}
+    shown = convert(env={**env, **variables})
+    assert list(shown["made"]) == ["F16", "Q8_0", "Q4_K_M", "Q5_K_M"]
+    assert_agrees(shown["made"])
+    commits = client.list_repo_commits("alice/tuned-gguf")
+    assert len([commit for commit in commits if commit.title.startswith("Result of")]) == 4
+    assert client.model_info("alice/tuned-gguf").private
+
+    folder = Path(snapshot_download("alice/tuned-gguf", local_dir=tmp_path / "got", endpoint=hub.endpoint, token=TOKEN))
+    files = [folder / f"tuned-{quant}.gguf" for quant in ("F16", "Q8_0")]
+    answers = json.loads((made / "answers.json").read_text())
+    assert said(own_python, files) == [answers["adapter"], answers["adapter"]]
+    assert (folder / "Modelfile").read_text().startswith("FROM ./tuned-Q4_K_M.gguf\n")
+    card = (folder / "README.md").read_text()
+    for words in ("license: llama3.2", "base_model: alice/tuned", "base_model_relation: quantized", "- gguf"):
+        assert words in card
+    for path in folder.glob("*.gguf"):
+        assert path.name.replace("_", "\\_") in card
+        assert f"{path.stat().st_size / 1e9:.3g}" in card
+
+    seen = len(hub.journal())
+    again = convert(env={**env, **variables})
+    assert again["status"] == "already there"
+    assert not [request for request in hub.journal()[seen:] if request.wrote]
+
+
+def test_killed_at_five_points_and_run_again(
+    cpu_builds: Mapping[str, str], monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
+) -> None:
+    for name, value in cpu_builds.items():
+        monkeypatch.setenv(name, value)
+    shown = rehearse(SCRIPT, steps=["run", "kill"], kills=5)
+    verdict = shown.verdict("kill")
+    assert dict(verdict.figures) == {"points": 5, "killed": 5, "wrong": 0}, verdict.reason
+    record_property("figure", f"heavy: convert_to_gguf.py killed at 5 points: {verdict.seconds:.0f} s")
