@@ -5645,7 +5645,7 @@ class TrainWatcher:
                 watcher.begin(state.global_step, state.max_steps)
 
             def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401
-                watcher.begin_epoch(int(state.epoch or 0))
+                watcher.begin_epoch(int(state.epoch or 0), _["train_dataloader"])
 
             def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401
                 watcher.end_step(control)
@@ -5668,12 +5668,15 @@ class TrainWatcher:
             self._progress = Progress(steps, "steps", start=step)
             self._progress.__enter__()
 
-    def begin_epoch(self, epoch: int) -> None:
-        """Seed the order of the epoch: the sampler that groups by length takes it from the common generator."""
+    def begin_epoch(self, epoch: int, loader: Any) -> None:  # noqa: ANN401 - accelerate's DataLoaderShard
+        """Seed the order of the epoch: the sampler that groups by length takes it from wherever the common generator is."""
         if self._recipe["grouped"]:
             import torch
 
-            torch.manual_seed(self._plan.options["seed"] + epoch)
+            batches = loader.batch_sampler
+            while hasattr(batches, "batch_sampler"):
+                batches = batches.batch_sampler
+            batches.sampler.generator = torch.Generator().manual_seed(self._plan.options["seed"] + epoch)
 
     def end_step(self, control: Any) -> None:  # noqa: ANN401 - transformers' TrainerControl
         """Count the step; on SIGTERM save and stop; look at the loss before it is saved."""
@@ -5738,7 +5741,8 @@ def run_training(make: Callable[[TrainPlan, TrainWatcher], Trainer], plan: Train
     watcher = TrainWatcher(plan, pusher, trackio)
     with redirect_stdout(sys.stderr), _stopped_by_sigterm(watcher), _explained(plan):
         try:
-            trainer = make(plan, watcher)
+            trainer = _quiet(make(plan, watcher))
+            _count_on(trainer, plan.checkpoint)
             trainer.train(resume_from_checkpoint=plan.checkpoint)
             if not watcher.stopping:
                 _save_model(trainer, plan)
@@ -5875,6 +5879,26 @@ def _together(first: bool) -> bool:
 
         PartialState().wait_for_everyone()
     return first
+
+
+def _quiet(trainer: Trainer) -> Trainer:
+    """Leave the reporting to TrainWatcher, and the deprecations to the libraries' own developers."""
+    import warnings
+
+    from transformers import PrinterCallback
+
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _count_on(trainer: Trainer, checkpoint: str | None) -> None:
+    """Let TRL's count of tokens go on from the checkpoint, in which it does not keep it."""
+    if checkpoint is None or not hasattr(trainer, "_total_train_tokens"):
+        return
+    history = _read_json(Path(checkpoint) / "trainer_state.json").get("log_history", ())
+    counts = [entry["num_tokens"] for entry in history if "num_tokens" in entry]
+    trainer._total_train_tokens = counts[-1] if counts else 0
 
 
 def _save_model(trainer: Trainer, plan: TrainPlan) -> None:
