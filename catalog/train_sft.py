@@ -102,7 +102,7 @@ SCRIPT_URL = f"https://huggingface.co/datasets/jobshelf/scripts/resolve/main/{SC
 TITLE = "Supervised fine-tuning"
 VERSION = "0.1.0"
 RESULT_VERSION = 1  # part of every request: raise it when the same input gives another model
-METHOD = "SFT"
+METHOD, MODEL_KIND = "SFT", "AutoModelForCausalLM"
 LEARNING_RATES = {"lora": 2e-4, "full": 2e-5}
 OWN_OPTIONS = ("packing", "assistant_only_loss", "completion_only_loss")
 
@@ -145,7 +145,8 @@ def work(args: argparse.Namespace) -> int:
     if job.done:
         return show_training({"status": "already there", "output": str(job.target)}, as_json=args.json)
     check_adapter(job, args.adapter)
-    rows, held_out = read_rows(job, args)
+    rows, held_out = read_rows(job, args, METHOD)
+    refuse_silent_options(args, rows)
     recipe = plan_recipe(job, args, rows, evaluates=held_out is not None)
     if args.dry_run:
         return show_training({"status": "dry run", "output": str(job.target), "rows": len(rows)}, as_json=args.json)
@@ -156,28 +157,8 @@ def work(args: argparse.Namespace) -> int:
     else:
         train(plan, rows, held_out)
     stamp = ScriptStamp(name=SCRIPT_NAME, url=SCRIPT_URL, version=VERSION)
-    facts = finish_training(job, plan, args, stamp=stamp, title=TITLE, rows=len(rows), kind="AutoModelForCausalLM")
+    facts = finish_training(job, plan, args, stamp=stamp, title=TITLE, rows=len(rows), kind=MODEL_KIND)
     return show_training({"status": "written", **facts}, as_json=args.json)
-
-
-def read_rows(job: TrainJob, args: argparse.Namespace) -> tuple[Dataset, Dataset | None]:
-    """Return the rows to train on and those to evaluate on, as TRL takes them."""
-    rows = read_examples(job.source, job.token, args.max_samples)
-    rows = prepare_examples(rows, METHOD, args.map, job.source.label)
-    refuse_silent_options(args, rows)
-    rows, held_out, why = hold_out(
-        rows,
-        job.source,
-        job.token,
-        asked=args.eval_split,
-        strategy=args.eval_strategy,
-        smoke=args.max_steps > 0,
-        seed=args.seed,
-    )
-    note(why)
-    return rows, prepare_examples(
-        held_out, METHOD, args.map, "the eval split"
-    ) if held_out and args.eval_split else held_out
 
 
 def refuse_silent_options(args: argparse.Namespace, rows: Dataset) -> None:
@@ -219,9 +200,10 @@ def train(plan: TrainPlan, rows: Dataset | None = None, held_out: Dataset | None
             packing=recipe["packing"],
             assistant_only_loss=options["assistant_only_loss"],
             completion_only_loss=options["completion_only_loss"],
+            eos_token=options["eos_token"],
         )
         return SFTTrainer(
-            model=model_to_train(plan),
+            model=model_to_train(plan, MODEL_KIND),
             args=config,
             train_dataset=examples,
             eval_dataset=checked,
@@ -5498,6 +5480,25 @@ def load_tokenizer(name: str, commit: str | None, options: Mapping[str, Any]) ->
     return tokenizer
 
 
+def read_rows(job: TrainJob, args: argparse.Namespace, method: str) -> tuple[Dataset, Dataset | None]:
+    """Return the rows to train on and those to evaluate on, as TRL takes them for `method`."""
+    rows = read_examples(job.source, job.token, args.max_samples)
+    rows = prepare_examples(rows, method, args.map, job.source.label)
+    rows, held_out, why = hold_out(
+        rows,
+        job.source,
+        job.token,
+        asked=args.eval_split,
+        strategy=args.eval_strategy,
+        smoke=args.max_steps > 0,
+        seed=args.seed,
+    )
+    note(why)
+    if held_out is not None and args.eval_split:
+        held_out = prepare_examples(held_out, method, args.map, f"the split {args.eval_split}")
+    return rows, held_out
+
+
 def check_adapter(job: TrainJob, adapter: str | None) -> None:
     """Stop with 4 when the adapter to go on from is none, or belongs to another model."""
     if adapter is None:
@@ -5562,6 +5563,7 @@ def trainer_settings(plan: TrainPlan) -> dict[str, Any]:
         "bf16": recipe["bf16"],
         "fp16": recipe["fp16"],
         "use_cpu": plan.on_cpu,
+        "ddp_find_unused_parameters": False,
         "dataloader_pin_memory": not plan.on_cpu,
         "logging_steps": recipe["logging_steps"],
         "logging_nan_inf_filter": False,  # else a loss that is no number passes as the mean of the others
@@ -5613,15 +5615,15 @@ def quantization_settings(plan: TrainPlan) -> Any:  # noqa: ANN401 - transformer
     )
 
 
-def model_to_train(plan: TrainPlan) -> Any:  # noqa: ANN401 - a name, or a PeftModel
-    """Return the name of the model, or the model with the adapter to go on from."""
+def model_to_train(plan: TrainPlan, kind: str, **loading: Any) -> Any:  # noqa: ANN401 - a name, or a PeftModel
+    """Return the name of the model, or the model with the adapter to go on from, loaded by transformers' class `kind`."""
     if not plan.options["adapter"]:
         return plan.model
+    import transformers
     from peft import PeftModel
-    from transformers import AutoModelForCausalLM
 
-    loading = model_settings(plan) | {"quantization_config": quantization_settings(plan)}
-    base = AutoModelForCausalLM.from_pretrained(plan.model, **loading)
+    loading |= model_settings(plan) | {"quantization_config": quantization_settings(plan)}
+    base = getattr(transformers, kind).from_pretrained(plan.model, **loading)
     return PeftModel.from_pretrained(base, plan.options["adapter"], is_trainable=True)
 
 
@@ -5676,7 +5678,10 @@ class TrainWatcher:
             batches = loader.batch_sampler
             while hasattr(batches, "batch_sampler"):
                 batches = batches.batch_sampler
-            batches.sampler.generator = torch.Generator().manual_seed(self._plan.options["seed"] + epoch)
+            sampler = batches.sampler
+            sampler.generator = torch.Generator().manual_seed(self._plan.options["seed"] + epoch)
+            # rows of a whole step, so that the order is the same in however many processes
+            sampler.batch_size = self._recipe["batch"] * self._recipe["accumulation"] * self._plan.processes
 
     def end_step(self, control: Any) -> None:  # noqa: ANN401 - transformers' TrainerControl
         """Count the step; on SIGTERM save and stop; look at the loss before it is saved."""
@@ -5736,12 +5741,16 @@ def run_training(make: Callable[[TrainPlan, TrainWatcher], Trainer], plan: Train
 
     Ends the process with 143 after a SIGTERM, once the checkpoint of the step that it was in is pushed.
     """
+    from transformers import PrinterCallback
+
     first = launched_rank() == 0
     pusher, trackio = (_pusher(plan), _trackio(plan)) if first else (None, None)
     watcher = TrainWatcher(plan, pusher, trackio)
     with redirect_stdout(sys.stderr), _stopped_by_sigterm(watcher), _explained(plan):
         try:
-            trainer = _quiet(make(plan, watcher))
+            _hush()
+            trainer = make(plan, watcher)
+            trainer.remove_callback(PrinterCallback)  # TrainWatcher reports
             _count_on(trainer, plan.checkpoint)
             trainer.train(resume_from_checkpoint=plan.checkpoint)
             if not watcher.stopping:
@@ -5881,15 +5890,14 @@ def _together(first: bool) -> bool:
     return first
 
 
-def _quiet(trainer: Trainer) -> Trainer:
-    """Leave the reporting to TrainWatcher, and the deprecations to the libraries' own developers."""
+def _hush() -> None:
+    """Leave deprecations to the libraries' own developers, and their bars to terminals."""
     import warnings
 
-    from transformers import PrinterCallback
+    from datasets import disable_progress_bars
 
     warnings.filterwarnings("ignore", category=FutureWarning)
-    trainer.remove_callback(PrinterCallback)
-    return trainer
+    disable_progress_bars()
 
 
 def _count_on(trainer: Trainer, checkpoint: str | None) -> None:
