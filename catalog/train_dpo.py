@@ -38,7 +38,7 @@
 # status = "stable"
 # rehearse = ["{input:preferences}", "{output}", "--model", "{model}", "--max-steps", "4", "--save-steps", "1", "--commit-every", "0"]
 # ///
-"""Train a language model on pairs of a better and a worse answer (DPO of TRL): LoRA adapters, or all weights with --full.
+"""Train a language model on pairs of a better and a worse answer (DPO of TRL).
 
 Reads prompts with a chosen and a rejected answer, as text or conversations: a Hub dataset, an hf:// path, a local parquet,
 jsonl, json, csv or arrow file or folder. Writes the model (an adapter, unless --full or --merge), tokenizer, log, plot and
@@ -4348,7 +4348,8 @@ class TrackioRun:
 
             call(trackio)
             self._failures = 0
-        except Exception as error:  # noqa: BLE001 - whatever it is, a training is worth more than its figures
+        # vet: ignore[UVS306] -- whatever it is, a training is worth more than its figures
+        except Exception as error:  # noqa: BLE001 - see above
             self._failures += 1
             note(f"Trackio: {one_line(error) or type(error).__name__}; the training goes on")
 
@@ -4559,8 +4560,9 @@ def _add_data_options(parser: argparse.ArgumentParser) -> None:
     add("--config", "--dataset-config", metavar="NAME", help="config (subset) of the dataset; default: its default")
     add("--split", "--dataset-train-split", metavar="NAME", help="split to train on; default: train, else the first")
     add("--revision", "--dataset-revision", metavar="REV", help="branch, tag or commit of the dataset")
+    add("--map", nargs="+", default=[], metavar="OLD=NEW", help="rename columns first; conversations get TRL's form")
     add(
-        "--map", nargs="+", default=[], metavar="OLD=NEW", help="rename columns first, or `auto`: as the check proposes"
+        "--as-chat", action="store_true", help="make conversations of texts: prompt the user's, answers the assistant's"
     )
     add("--max-samples", type=positive_number, metavar="N", help="read only the first N rows")
     add("--eval-split", "--dataset-test-split", metavar="NAME", help="split to evaluate on; default: made, if it pays")
@@ -4655,6 +4657,8 @@ TRAIN_WANTED: dict[str, tuple[dict[str, Sequence[str]], ...]] = {
     "GRPO": ({"prompt": PROMPT_WORDS},),
 }
 _TRAIN_TEXTS = ("text", "messages", "conversations")
+_TRAIN_FOREIGN = CHATS - {"messages"}
+_TRAIN_ROLES = {"prompt": "user", "completion": "assistant", "chosen": "assistant", "rejected": "assistant"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -4693,29 +4697,33 @@ def read_examples(source: Source, token: str | None, most: int | None) -> Datase
     return rows.select(range(min(most, len(rows)))) if most else rows
 
 
-def prepare_examples(rows: Dataset, method: str, renames: Sequence[str], label: str) -> Dataset:
-    """Return `rows` as `method` takes them after the `renames` of --map; stop with 4, and the --map to add, otherwise."""
-    automatic = list(renames) == ["auto"]
-    if not automatic:
+def prepare_examples(
+    rows: Dataset, method: str, renames: Sequence[str], label: str, *, as_chat: bool = False
+) -> Dataset:
+    """Return `rows` as `method` takes them after the `renames` of --map; stop with 4, and the --map to add, otherwise.
+
+    A conversation in another form than TRL's (ShareGPT, JSON text, other names of roles) gets that form when --map names
+    it. With `as_chat`, texts become turns of user and assistant.
+    """
+    if renames:
         rows = rename_columns(rows, renames, label)
+        rows = _with_turns(rows, [text.partition("=")[2] for text in renames])
+    if as_chat:
+        rows = _with_chats(rows, label)
     verdict = judge_examples(rows, method)
-    if verdict.status == READY:
-        for text in verdict.notes:
-            note(text)
-        return rows
-    if automatic and verdict.mapping:
-        note(f"{label}: {verdict.reason}; mapped as the check proposes:\n{verdict.mapping}")
-        return _run_mapping(rows, verdict.mapping)
-    raise Stop(
-        EXIT_INPUT, f"{label} is not what {method} takes: {verdict.reason}", fix=_train_fix(rows, method, verdict)
-    )
+    if verdict.status != READY:
+        message = f"{label} is not what {method} takes: {verdict.reason}"
+        raise Stop(EXIT_INPUT, message, fix=_train_fix(rows, method, verdict))
+    for text in verdict.notes:
+        note(text)
+    return rows
 
 
 def rename_columns(rows: Dataset, renames: Sequence[str], label: str) -> Dataset:
     """Return `rows` with columns renamed as in `["instruction=prompt", ...]`."""
     pairs = [text.partition("=")[::2] for text in renames]
     if not all(old and new for old, new in pairs):
-        raise Stop(EXIT_USAGE, f"--map {' '.join(renames)} is no renaming", fix="write --map OLD=NEW, or --map auto")
+        raise Stop(EXIT_USAGE, f"--map {' '.join(renames)} is no renaming", fix="write --map OLD=NEW")
     names = dict(pairs)
     require_columns(names, rows.column_names, where=label)
     taken = [new for new in names.values() if new in rows.column_names and new not in names]
@@ -4799,18 +4807,24 @@ def _spread_rows(rows: Dataset, most: int) -> list[dict[str, Any]]:
 
 
 def _train_fix(rows: Dataset, method: str, verdict: Verdict) -> str:
-    """Return the option that makes the rows fit: a renaming where one is enough, else the mapping of the check."""
+    """Return the --map that makes the rows fit, where one does, else where the code is to be had that does."""
     head = rows.select(range(min(100, len(rows)))).to_list()
     for wanted in TRAIN_WANTED[method]:
         renames = _likely_renames(rows.column_names, wanted)
-        changed = {old: new for new, old in renames.items() if old != new}
-        if len(renames) < len(wanted) or not changed:
+        if len(renames) < len(wanted):
             continue
-        renamed = [{changed.get(name, name): value for name, value in row.items()} for row in head]
-        if inspect_rows(renamed)[METHODS.index(method)].status == READY:
-            return f"add --map {' '.join(f'{old}={new}' for old, new in changed.items())}"
+        names = {old: new for new, old in renames.items()}
+        mapped = [
+            {names.get(name, name): _turns_of(value) if name in names else value for name, value in row.items()}
+            for row in head
+        ]
+        if inspect_rows(mapped)[METHODS.index(method)].status == READY:
+            changed = [
+                f"{old}={new}" for old, new in names.items() if old != new or kind_of(head[0][old]) in _TRAIN_FOREIGN
+            ]
+            return f"add --map {' '.join(changed)}"
     if verdict.mapping:
-        return "add --map auto: it runs the mapping that dataset_inspector.py prints for this dataset"
+        return f"map it first: dataset_inspector.py --require {method.lower()} prints the code for this dataset"
     return "use another dataset, or another trainer: dataset_inspector.py says which one it can feed"
 
 
@@ -4825,11 +4839,34 @@ def _likely_renames(columns: Sequence[str], wanted: Mapping[str, Sequence[str]])
     return found
 
 
-def _run_mapping(rows: Dataset, mapping: str) -> Dataset:
-    """Run the code of `formats`: it is made of this script's own text, names of columns enter it as literals only."""
-    scope: dict[str, Any] = {"dataset": rows}
-    exec(compile(f"import json\n{mapping}", "<mapping>", "exec"), scope)  # noqa: S102 - see above
-    return scope["dataset"]
+def _with_turns(rows: Dataset, names: Sequence[str]) -> Dataset:
+    """Return `rows` with the conversations among the columns `names` in TRL's form."""
+    head = rows.select(range(min(100, len(rows)))).to_list()
+    chats = [name for name in names if any(kind_of(row[name]) in _TRAIN_FOREIGN for row in head)]
+    return rows.map(lambda row: {name: _turns_of(row[name]) for name in chats}) if chats else rows
+
+
+def _with_chats(rows: Dataset, label: str) -> Dataset:
+    names = [name for name in _TRAIN_ROLES if name in rows.column_names and isinstance(rows[0][name], str)]
+    if "prompt" not in names:
+        fix = "name the column with the prompts: --map NAME=prompt"
+        raise Stop(EXIT_INPUT, f"--as-chat finds no column 'prompt' with text in {label}", fix=fix)
+    return rows.map(lambda row: {name: [{"role": _TRAIN_ROLES[name], "content": row[name]}] for name in names})
+
+
+def _turns_of(value: Any) -> Any:  # noqa: ANN401 - a value of any column
+    """Return a conversation in TRL's form; anything else as it is."""
+    if kind_of(value) not in CHATS:
+        return value
+    turns = json.loads(value) if isinstance(value, str) else value
+    return [_turn_of(turn) for turn in turns if turn]
+
+
+def _turn_of(turn: Mapping[str, Any]) -> dict[str, Any]:
+    role = str(next((turn[key] for key in ROLE_KEYS if turn.get(key)), ""))
+    content = next((turn[key] for key in CONTENT_KEYS if turn.get(key) is not None), None)
+    kept = {name: turn[name] for name in ("tool_calls", "name") if turn.get(name)}
+    return {"role": ROLE_NAMES.get(role.lower(), role.lower()), "content": content, **kept}
 
 
 def _sequences(row: Mapping[str, Any]) -> list[object]:
@@ -5195,7 +5232,18 @@ def disk_needed(recipe: TrainRecipe, model: Model, folder: Path, limit: int) -> 
 TRAIN_LOG, TRAIN_PLOT = "training_log.jsonl", "training.png"
 # What changes the model: a run with others of these is another run.
 TRAIN_REQUEST = (
-    *("model", "model_revision", "config", "split", "map", "max_samples", "eval_split", "eval_strategy", "max_length"),
+    *(
+        "model",
+        "model_revision",
+        "config",
+        "split",
+        "map",
+        "as_chat",
+        "max_samples",
+        "eval_split",
+        "eval_strategy",
+        "max_length",
+    ),
     *("chat_template_path", "eos_token", "full", "load_in_4bit", "adapter", "lora_r", "lora_alpha", "lora_dropout"),
     *("lora_target_modules", "merge", "dtype", "learning_rate", "num_train_epochs", "max_steps", "lr_scheduler_type"),
     *("warmup_steps", "weight_decay", "optim", "per_device_train_batch_size", "gradient_accumulation_steps", "seed"),
@@ -5468,7 +5516,7 @@ def load_tokenizer(name: str, commit: str | None, options: Mapping[str, Any]) ->
 def read_rows(job: TrainJob, args: argparse.Namespace, method: str) -> tuple[Dataset, Dataset | None]:
     """Return the rows to train on and those to evaluate on, as TRL takes them for `method`."""
     rows = read_examples(job.source, job.token, args.max_samples)
-    rows = prepare_examples(rows, method, args.map, job.source.label)
+    rows = prepare_examples(rows, method, args.map, job.source.label, as_chat=args.as_chat)
     rows, held_out, why = hold_out(
         rows,
         job.source,
@@ -5480,7 +5528,8 @@ def read_rows(job: TrainJob, args: argparse.Namespace, method: str) -> tuple[Dat
     )
     note(why)
     if held_out is not None and args.eval_split:
-        held_out = prepare_examples(held_out, method, args.map, f"the split {args.eval_split}")
+        label = f"the split {args.eval_split}"
+        held_out = prepare_examples(held_out, method, args.map, label, as_chat=args.as_chat)
     return rows, held_out
 
 

@@ -7,6 +7,7 @@ spread over all; the held-out rows are the same for the same seed; lengths are t
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,16 +16,20 @@ from typing import TYPE_CHECKING, Any
 from .exits import EXIT_INPUT, EXIT_USAGE, Stop, note, one_line
 from .formats import (
     CHAT_WORDS,
+    CHATS,
     CHOSEN_WORDS,
+    CONTENT_KEYS,
     METHODS,
     PROMPT_WORDS,
     READY,
     REJECTED_WORDS,
     RESPONSE_WORDS,
+    ROLE_KEYS,
     ROLE_NAMES,
     TEXT_WORDS,
     Verdict,
     inspect_rows,
+    kind_of,
 )
 from .preflight import require_columns
 from .retry import retry
@@ -44,6 +49,8 @@ TRAIN_WANTED: dict[str, tuple[dict[str, Sequence[str]], ...]] = {
     "GRPO": ({"prompt": PROMPT_WORDS},),
 }
 _TRAIN_TEXTS = ("text", "messages", "conversations")
+_TRAIN_FOREIGN = CHATS - {"messages"}
+_TRAIN_ROLES = {"prompt": "user", "completion": "assistant", "chosen": "assistant", "rejected": "assistant"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,29 +89,33 @@ def read_examples(source: Source, token: str | None, most: int | None) -> Datase
     return rows.select(range(min(most, len(rows)))) if most else rows
 
 
-def prepare_examples(rows: Dataset, method: str, renames: Sequence[str], label: str) -> Dataset:
-    """Return `rows` as `method` takes them after the `renames` of --map; stop with 4, and the --map to add, otherwise."""
-    automatic = list(renames) == ["auto"]
-    if not automatic:
+def prepare_examples(
+    rows: Dataset, method: str, renames: Sequence[str], label: str, *, as_chat: bool = False
+) -> Dataset:
+    """Return `rows` as `method` takes them after the `renames` of --map; stop with 4, and the --map to add, otherwise.
+
+    A conversation in another form than TRL's (ShareGPT, JSON text, other names of roles) gets that form when --map names
+    it. With `as_chat`, texts become turns of user and assistant.
+    """
+    if renames:
         rows = rename_columns(rows, renames, label)
+        rows = _with_turns(rows, [text.partition("=")[2] for text in renames])
+    if as_chat:
+        rows = _with_chats(rows, label)
     verdict = judge_examples(rows, method)
-    if verdict.status == READY:
-        for text in verdict.notes:
-            note(text)
-        return rows
-    if automatic and verdict.mapping:
-        note(f"{label}: {verdict.reason}; mapped as the check proposes:\n{verdict.mapping}")
-        return _run_mapping(rows, verdict.mapping)
-    raise Stop(
-        EXIT_INPUT, f"{label} is not what {method} takes: {verdict.reason}", fix=_train_fix(rows, method, verdict)
-    )
+    if verdict.status != READY:
+        message = f"{label} is not what {method} takes: {verdict.reason}"
+        raise Stop(EXIT_INPUT, message, fix=_train_fix(rows, method, verdict))
+    for text in verdict.notes:
+        note(text)
+    return rows
 
 
 def rename_columns(rows: Dataset, renames: Sequence[str], label: str) -> Dataset:
     """Return `rows` with columns renamed as in `["instruction=prompt", ...]`."""
     pairs = [text.partition("=")[::2] for text in renames]
     if not all(old and new for old, new in pairs):
-        raise Stop(EXIT_USAGE, f"--map {' '.join(renames)} is no renaming", fix="write --map OLD=NEW, or --map auto")
+        raise Stop(EXIT_USAGE, f"--map {' '.join(renames)} is no renaming", fix="write --map OLD=NEW")
     names = dict(pairs)
     require_columns(names, rows.column_names, where=label)
     taken = [new for new in names.values() if new in rows.column_names and new not in names]
@@ -188,18 +199,24 @@ def _spread_rows(rows: Dataset, most: int) -> list[dict[str, Any]]:
 
 
 def _train_fix(rows: Dataset, method: str, verdict: Verdict) -> str:
-    """Return the option that makes the rows fit: a renaming where one is enough, else the mapping of the check."""
+    """Return the --map that makes the rows fit, where one does, else where the code is to be had that does."""
     head = rows.select(range(min(100, len(rows)))).to_list()
     for wanted in TRAIN_WANTED[method]:
         renames = _likely_renames(rows.column_names, wanted)
-        changed = {old: new for new, old in renames.items() if old != new}
-        if len(renames) < len(wanted) or not changed:
+        if len(renames) < len(wanted):
             continue
-        renamed = [{changed.get(name, name): value for name, value in row.items()} for row in head]
-        if inspect_rows(renamed)[METHODS.index(method)].status == READY:
-            return f"add --map {' '.join(f'{old}={new}' for old, new in changed.items())}"
+        names = {old: new for new, old in renames.items()}
+        mapped = [
+            {names.get(name, name): _turns_of(value) if name in names else value for name, value in row.items()}
+            for row in head
+        ]
+        if inspect_rows(mapped)[METHODS.index(method)].status == READY:
+            changed = [
+                f"{old}={new}" for old, new in names.items() if old != new or kind_of(head[0][old]) in _TRAIN_FOREIGN
+            ]
+            return f"add --map {' '.join(changed)}"
     if verdict.mapping:
-        return "add --map auto: it runs the mapping that dataset_inspector.py prints for this dataset"
+        return f"map it first: dataset_inspector.py --require {method.lower()} prints the code for this dataset"
     return "use another dataset, or another trainer: dataset_inspector.py says which one it can feed"
 
 
@@ -214,11 +231,34 @@ def _likely_renames(columns: Sequence[str], wanted: Mapping[str, Sequence[str]])
     return found
 
 
-def _run_mapping(rows: Dataset, mapping: str) -> Dataset:
-    """Run the code of `formats`: it is made of this script's own text, names of columns enter it as literals only."""
-    scope: dict[str, Any] = {"dataset": rows}
-    exec(compile(f"import json\n{mapping}", "<mapping>", "exec"), scope)  # noqa: S102 - see above
-    return scope["dataset"]
+def _with_turns(rows: Dataset, names: Sequence[str]) -> Dataset:
+    """Return `rows` with the conversations among the columns `names` in TRL's form."""
+    head = rows.select(range(min(100, len(rows)))).to_list()
+    chats = [name for name in names if any(kind_of(row[name]) in _TRAIN_FOREIGN for row in head)]
+    return rows.map(lambda row: {name: _turns_of(row[name]) for name in chats}) if chats else rows
+
+
+def _with_chats(rows: Dataset, label: str) -> Dataset:
+    names = [name for name in _TRAIN_ROLES if name in rows.column_names and isinstance(rows[0][name], str)]
+    if "prompt" not in names:
+        fix = "name the column with the prompts: --map NAME=prompt"
+        raise Stop(EXIT_INPUT, f"--as-chat finds no column 'prompt' with text in {label}", fix=fix)
+    return rows.map(lambda row: {name: [{"role": _TRAIN_ROLES[name], "content": row[name]}] for name in names})
+
+
+def _turns_of(value: Any) -> Any:  # noqa: ANN401 - a value of any column
+    """Return a conversation in TRL's form; anything else as it is."""
+    if kind_of(value) not in CHATS:
+        return value
+    turns = json.loads(value) if isinstance(value, str) else value
+    return [_turn_of(turn) for turn in turns if turn]
+
+
+def _turn_of(turn: Mapping[str, Any]) -> dict[str, Any]:
+    role = str(next((turn[key] for key in ROLE_KEYS if turn.get(key)), ""))
+    content = next((turn[key] for key in CONTENT_KEYS if turn.get(key) is not None), None)
+    kept = {name: turn[name] for name in ("tool_calls", "name") if turn.get(name)}
+    return {"role": ROLE_NAMES.get(role.lower(), role.lower()), "content": content, **kept}
 
 
 def _sequences(row: Mapping[str, Any]) -> list[object]:

@@ -145,8 +145,9 @@ def _add_data_options(parser: argparse.ArgumentParser) -> None:
     add("--config", "--dataset-config", metavar="NAME", help="config (subset) of the dataset; default: its default")
     add("--split", "--dataset-train-split", metavar="NAME", help="split to train on; default: train, else the first")
     add("--revision", "--dataset-revision", metavar="REV", help="branch, tag or commit of the dataset")
+    add("--map", nargs="+", default=[], metavar="OLD=NEW", help="rename columns first; conversations get TRL's form")
     add(
-        "--map", nargs="+", default=[], metavar="OLD=NEW", help="rename columns first, or `auto`: as the check proposes"
+        "--as-chat", action="store_true", help="make conversations of texts: prompt the user's, answers the assistant's"
     )
     add("--max-samples", type=positive_number, metavar="N", help="read only the first N rows")
     add("--eval-split", "--dataset-test-split", metavar="NAME", help="split to evaluate on; default: made, if it pays")

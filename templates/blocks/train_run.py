@@ -58,7 +58,18 @@ if TYPE_CHECKING:
 TRAIN_LOG, TRAIN_PLOT = "training_log.jsonl", "training.png"
 # What changes the model: a run with others of these is another run.
 TRAIN_REQUEST = (
-    *("model", "model_revision", "config", "split", "map", "max_samples", "eval_split", "eval_strategy", "max_length"),
+    *(
+        "model",
+        "model_revision",
+        "config",
+        "split",
+        "map",
+        "as_chat",
+        "max_samples",
+        "eval_split",
+        "eval_strategy",
+        "max_length",
+    ),
     *("chat_template_path", "eos_token", "full", "load_in_4bit", "adapter", "lora_r", "lora_alpha", "lora_dropout"),
     *("lora_target_modules", "merge", "dtype", "learning_rate", "num_train_epochs", "max_steps", "lr_scheduler_type"),
     *("warmup_steps", "weight_decay", "optim", "per_device_train_batch_size", "gradient_accumulation_steps", "seed"),
@@ -331,7 +342,7 @@ def load_tokenizer(name: str, commit: str | None, options: Mapping[str, Any]) ->
 def read_rows(job: TrainJob, args: argparse.Namespace, method: str) -> tuple[Dataset, Dataset | None]:
     """Return the rows to train on and those to evaluate on, as TRL takes them for `method`."""
     rows = read_examples(job.source, job.token, args.max_samples)
-    rows = prepare_examples(rows, method, args.map, job.source.label)
+    rows = prepare_examples(rows, method, args.map, job.source.label, as_chat=args.as_chat)
     rows, held_out, why = hold_out(
         rows,
         job.source,
@@ -343,7 +354,8 @@ def read_rows(job: TrainJob, args: argparse.Namespace, method: str) -> tuple[Dat
     )
     note(why)
     if held_out is not None and args.eval_split:
-        held_out = prepare_examples(held_out, method, args.map, f"the split {args.eval_split}")
+        label = f"the split {args.eval_split}"
+        held_out = prepare_examples(held_out, method, args.map, label, as_chat=args.as_chat)
     return rows, held_out
 
 
