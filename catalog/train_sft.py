@@ -1454,14 +1454,14 @@ def _prompts_mapped(method: str, table: Table) -> Verdict | None:
         fields, reason = {"prompt": _as_prompt(table, prompt)}, f"{_held(prompt)}: the prompt"
         return _map(method, table, [prompt], fields, reason, keep=True, notes=notes)
     fields = {"prompt": f"opening({_as_whole_chat(table, prompt)})"}
-    unasked = [row for row, value in enumerate(prompt.values) if not value or not _opening(prompt, value)]
+    names = _role_names([prompt])
+    unasked = [row for row, value in enumerate(prompt.values) if not value or not _opening(names, value)]
     asked = "dataset = dataset.filter(lambda row: bool(row['prompt']))\n" if unasked else ""
     reason = f"{_held(prompt)}: the turns before the first answer are the prompt"
     return _map(method, table, [prompt], fields, reason, keep=True, notes=notes, also=unasked, after=asked)
 
 
-def _opening(column: Column, value: str | Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    names = _role_names([column])
+def _opening(names: Mapping[str, str], value: str | Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return list(itertools.takewhile(lambda turn: names.get(_role(turn), _role(turn)) != "assistant", _turns(value)))
 
 
@@ -4579,6 +4579,11 @@ def _add_data_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--as-chat", action="store_true", help="make conversations of texts: prompt the user's, answers the assistant's"
     )
+    add(
+        "--skip-bad-rows",
+        action="store_true",
+        help="leave rows out that lack what the method needs, instead of stopping",
+    )
     add("--max-samples", type=positive_number, metavar="N", help="read only the first N rows")
     add("--eval-split", "--dataset-test-split", metavar="NAME", help="split to evaluate on; default: made, if it pays")
     add(
@@ -4716,18 +4721,26 @@ def read_examples(source: Source, token: str | None, most: int | None) -> Datase
 
 
 def prepare_examples(
-    rows: Dataset, method: str, renames: Sequence[str], label: str, *, as_chat: bool = False
+    rows: Dataset,
+    method: str,
+    renames: Sequence[str],
+    label: str,
+    *,
+    as_chat: bool = False,
+    skip_bad: bool = False,
 ) -> Dataset:
     """Return `rows` as `method` takes them after the `renames` of --map; stop with 4, and the --map to add, otherwise.
 
     A conversation in another form than TRL's (ShareGPT, JSON text, other names of roles) gets that form when --map names
-    it. With `as_chat`, texts become turns of user and assistant.
+    it. With `as_chat`, texts become turns of user and assistant; with `skip_bad`, rows that are not usable go.
     """
     if renames:
         rows = rename_columns(rows, renames, label)
         rows = _with_turns(rows, [text.partition("=")[2] for text in renames])
     if as_chat:
         rows = _with_chats(rows, label)
+    if skip_bad:
+        rows = _without_bad(rows, method, label)
     verdict = judge_examples(rows, method)
     if verdict.status != READY:
         message = f"{label} is not what {method} takes: {verdict.reason}"
@@ -4842,10 +4855,9 @@ def _train_fix(rows: Dataset, method: str, verdict: Verdict) -> str:
             for row in head
         ]
         if inspect_rows(mapped)[METHODS.index(method)].status == READY:
-            changed = [
-                f"{old}={new}" for old, new in names.items() if old != new or kind_of(head[0][old]) in _TRAIN_FOREIGN
-            ]
-            return f"add --map {' '.join(changed)}"
+            foreign = [old for old in names if kind_of(head[0][old]) in _TRAIN_FOREIGN]
+            changed = [f"{old}={new}" for old, new in names.items() if old != new or old in foreign]
+            return f"add --map {' '.join(changed)}" if changed else "add --skip-bad-rows"
     if verdict.mapping:
         return f"map it first: dataset_inspector.py --require {method.lower()} prints the code for this dataset"
     return "use another dataset, or another trainer: dataset_inspector.py says which one it can feed"
@@ -4860,6 +4872,14 @@ def _likely_renames(columns: Sequence[str], wanted: Mapping[str, Sequence[str]])
         if named:
             found[new] = named[0]
     return found
+
+
+def _without_bad(rows: Dataset, method: str, label: str) -> Dataset:
+    """Return the rows that `method` takes, each judged alone."""
+    place = METHODS.index(method)
+    kept = rows.filter(lambda row: inspect_rows([row])[place].status == READY)
+    note(f"{len(rows) - len(kept):,} of {len(rows):,} rows of {label} are skipped: they lack what {method} needs")
+    return kept if len(kept) else rows
 
 
 def _with_turns(rows: Dataset, names: Sequence[str]) -> Dataset:
@@ -5358,7 +5378,7 @@ class TrainPlan:
 
 
 def open_training(args: argparse.Namespace, script: str, *, extra: Sequence[str] = (), version: int) -> TrainJob:
-    """Check token, output, input and model, and find the checkpoint to go on from; nothing is trained or downloaded yet.
+    """Check token, output, input and model, and find the checkpoint to go on from; nothing is written, trained or downloaded yet.
 
     `extra` names the script's own options that change the model, `version` is its RESULT_VERSION.
     """
@@ -5433,7 +5453,7 @@ def _open_target(
     """Check that the output is this run's or nobody's; return whether it holds the finished model already."""
     if target.repo_id is None:
         return _open_folder(target.folder, run, overwrite=args.overwrite)
-    open_model(target.repo_id, run, token=str(token), private=private, overwrite=args.overwrite, dry_run=args.dry_run)
+    open_model(target.repo_id, run, token=str(token), private=private, overwrite=args.overwrite, dry_run=True)
     if held is None or args.overwrite or held.manifest.get("source") != run.source:
         return False
     return any(name.endswith((".safetensors", ".bin")) and "/" not in name for name in held.files)
@@ -5539,7 +5559,8 @@ def load_tokenizer(name: str, commit: str | None, options: Mapping[str, Any]) ->
 def read_rows(job: TrainJob, args: argparse.Namespace, method: str) -> tuple[Dataset, Dataset | None]:
     """Return the rows to train on and those to evaluate on, as TRL takes them for `method`."""
     rows = read_examples(job.source, job.token, args.max_samples)
-    rows = prepare_examples(rows, method, args.map, job.source.label, as_chat=args.as_chat)
+    changes = {"as_chat": args.as_chat, "skip_bad": args.skip_bad_rows}
+    rows = prepare_examples(rows, method, args.map, job.source.label, **changes)
     rows, held_out, why = hold_out(
         rows,
         job.source,
@@ -5552,7 +5573,7 @@ def read_rows(job: TrainJob, args: argparse.Namespace, method: str) -> tuple[Dat
     note(why)
     if held_out is not None and args.eval_split:
         label = f"the split {args.eval_split}"
-        held_out = prepare_examples(held_out, method, args.map, label, as_chat=args.as_chat)
+        held_out = prepare_examples(held_out, method, args.map, label, **changes)
     return rows, held_out
 
 
@@ -5570,7 +5591,10 @@ def check_adapter(job: TrainJob, adapter: str | None) -> None:
 
 
 def make_plan(job: TrainJob, args: argparse.Namespace, recipe: TrainRecipe, method: str) -> TrainPlan:
-    """Return the plan; the checkpoint to go on from is brought here."""
+    """Return the plan; the repository is there then, and so is the checkpoint to go on from."""
+    if job.target.repo_id:
+        settled = {"token": str(job.token), "private": job.private, "overwrite": args.overwrite, "dry_run": False}
+        open_model(job.target.repo_id, job.run, **settled)
     checkpoints = job.folder / CHECKPOINTS_FOLDER
     checkpoints.mkdir(parents=True, exist_ok=True)
     path = job.resume.path if job.resume else None

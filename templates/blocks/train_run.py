@@ -161,7 +161,7 @@ class TrainPlan:
 
 
 def open_training(args: argparse.Namespace, script: str, *, extra: Sequence[str] = (), version: int) -> TrainJob:
-    """Check token, output, input and model, and find the checkpoint to go on from; nothing is trained or downloaded yet.
+    """Check token, output, input and model, and find the checkpoint to go on from; nothing is written, trained or downloaded yet.
 
     `extra` names the script's own options that change the model, `version` is its RESULT_VERSION.
     """
@@ -236,7 +236,7 @@ def _open_target(
     """Check that the output is this run's or nobody's; return whether it holds the finished model already."""
     if target.repo_id is None:
         return _open_folder(target.folder, run, overwrite=args.overwrite)
-    open_model(target.repo_id, run, token=str(token), private=private, overwrite=args.overwrite, dry_run=args.dry_run)
+    open_model(target.repo_id, run, token=str(token), private=private, overwrite=args.overwrite, dry_run=True)
     if held is None or args.overwrite or held.manifest.get("source") != run.source:
         return False
     return any(name.endswith((".safetensors", ".bin")) and "/" not in name for name in held.files)
@@ -342,7 +342,8 @@ def load_tokenizer(name: str, commit: str | None, options: Mapping[str, Any]) ->
 def read_rows(job: TrainJob, args: argparse.Namespace, method: str) -> tuple[Dataset, Dataset | None]:
     """Return the rows to train on and those to evaluate on, as TRL takes them for `method`."""
     rows = read_examples(job.source, job.token, args.max_samples)
-    rows = prepare_examples(rows, method, args.map, job.source.label, as_chat=args.as_chat)
+    changes = {"as_chat": args.as_chat, "skip_bad": args.skip_bad_rows}
+    rows = prepare_examples(rows, method, args.map, job.source.label, **changes)
     rows, held_out, why = hold_out(
         rows,
         job.source,
@@ -355,7 +356,7 @@ def read_rows(job: TrainJob, args: argparse.Namespace, method: str) -> tuple[Dat
     note(why)
     if held_out is not None and args.eval_split:
         label = f"the split {args.eval_split}"
-        held_out = prepare_examples(held_out, method, args.map, label, as_chat=args.as_chat)
+        held_out = prepare_examples(held_out, method, args.map, label, **changes)
     return rows, held_out
 
 
@@ -373,7 +374,10 @@ def check_adapter(job: TrainJob, adapter: str | None) -> None:
 
 
 def make_plan(job: TrainJob, args: argparse.Namespace, recipe: TrainRecipe, method: str) -> TrainPlan:
-    """Return the plan; the checkpoint to go on from is brought here."""
+    """Return the plan; the repository is there then, and so is the checkpoint to go on from."""
+    if job.target.repo_id:
+        settled = {"token": str(job.token), "private": job.private, "overwrite": args.overwrite, "dry_run": False}
+        open_model(job.target.repo_id, job.run, **settled)
     checkpoints = job.folder / CHECKPOINTS_FOLDER
     checkpoints.mkdir(parents=True, exist_ok=True)
     path = job.resume.path if job.resume else None
