@@ -36,7 +36,7 @@
 # license = "Apache-2.0"
 # aliases = ["train-dpo"]
 # status = "stable"
-# rehearse = ["{input:preferences}", "{output}", "--model", "{model}", "--max-steps", "4", "--save-steps", "1", "--commit-every", "0"]
+# rehearse = ["{input:preferences}", "{output}", "--model", "{model}", "--max-steps", "2", "--save-steps", "1", "--commit-every", "0"]
 # ///
 """Train a language model on pairs of a better and a worse answer (DPO of TRL).
 

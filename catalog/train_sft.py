@@ -36,7 +36,7 @@
 # license = "Apache-2.0"
 # aliases = ["train-sft"]
 # status = "stable"
-# rehearse = ["{input:conversations}", "{output}", "--model", "{model}", "--max-steps", "4", "--save-steps", "1", "--commit-every", "0"]
+# rehearse = ["{input:conversations}", "{output}", "--model", "{model}", "--max-steps", "2", "--save-steps", "1", "--commit-every", "0"]
 # ///
 """Fine-tune a language model on a dataset (SFT of TRL), with LoRA adapters or all weights.
 
