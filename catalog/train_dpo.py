@@ -5044,7 +5044,15 @@ def choose_recipe(
     """
     recipe = TrainRecipe()
     tuning = "full" if args.full else "qlora" if args.load_in_4bit else "lora"
-    recipe.choose("tuning", None, tuning, "--full trains all weights" if tuning != "full" else "--full")
+    reasons = {"full": "--full", "qlora": "--load-in-4bit", "lora": "--full trains all weights"}
+    recipe.choose("tuning", None, tuning, reasons[tuning])
+    if tuning != "full":
+        rank = recipe.choose("lora_r", args.lora_r, 16, "enough for most data sets")
+        recipe.choose("lora_alpha", args.lora_alpha, 2 * rank, "twice the rank")
+        recipe.choose("lora_dropout", args.lora_dropout, 0.0, "one pass over the data does not overfit")
+        recipe.choose(
+            "lora_targets", args.lora_target_modules, "all-linear", "as good as all weights, attention alone is not"
+        )
     _choose_numbers(recipe, args, tuning, machine)
     _choose_lengths(recipe, args, lengths, model, machine, packs=packs)
     run = Training(
@@ -5188,13 +5196,12 @@ def _choose_steps(
 
 
 def _planned(recipe: TrainRecipe, method: str) -> Training:
-    lora = recipe.settings.get("lora_r")
     return Training(
         method=method,
         tuning=recipe["tuning"],
         length=recipe["max_length"],
         batch=recipe["batch"],
-        rank=lora.value if lora else 16,
+        rank=16 if recipe["tuning"] == "full" else recipe["lora_r"],
         checkpointing=recipe["checkpointing"],
     )
 
@@ -5247,10 +5254,13 @@ def _told_costs(
     return lines
 
 
-def disk_needed(recipe: TrainRecipe, model: Model, folder: Path, limit: int) -> int:
-    """Return the bytes that `limit` checkpoints and the model take in `folder`, above what is there already."""
-    each = model.parameters * _TRAIN_BYTES[recipe["dtype"]] * 3 if recipe["tuning"] == "full" else 200_000_000
-    return 0 if folder.exists() and any(folder.glob("checkpoint-*")) else int(each * (limit + 1))
+def disk_needed(recipe: TrainRecipe, model: Model, checkpoints: int) -> int:
+    """Return the bytes that so many checkpoints and the model take: weights that are trained, and AdamW's two moments."""
+    if recipe["tuning"] == "full":
+        trained, each = model.parameters, _TRAIN_BYTES[recipe["dtype"]]
+    else:
+        trained, each = adapter_parameters(model.shape, recipe["lora_r"]), 4
+    return 3 * each * trained * (checkpoints + 1)
 
 
 # --- end block ---
@@ -5403,8 +5413,6 @@ def open_training(args: argparse.Namespace, script: str, *, extra: Sequence[str]
 def read_base(name: str, revision: str | None, token: str | None) -> TrainBase:
     """Return the model to begin with; stop with 4 for what cannot be trained here (adapters, vision-language models)."""
     folder = Path(name).expanduser()
-    if not folder.is_dir() and revision not in {None, "main"}:
-        _require_revision(name, str(revision), token)
     facts = find_model(str(folder) if folder.is_dir() else name, token)
     commit = None if folder.is_dir() else (_commit_of(name, revision, token) if revision else facts.commit)
     config = _read_json(_small_file(name, "config.json", commit, token))
@@ -5463,10 +5471,6 @@ def _open_folder(folder: Path | None, run: Run, *, overwrite: bool) -> bool:
     if overwrite:
         shutil.rmtree(folder / CHECKPOINTS_FOLDER, ignore_errors=True)
     return bool(held) and ours and not overwrite and held.get("source") == run.source
-
-
-def _require_revision(name: str, revision: str, token: str | None) -> None:
-    _commit_of(name, revision, token)
 
 
 def _commit_of(name: str, revision: str | None, token: str | None) -> str:
@@ -5581,6 +5585,7 @@ def make_plan(job: TrainJob, args: argparse.Namespace, recipe: TrainRecipe, meth
         settled = {"token": str(job.token), "private": job.private, "overwrite": args.overwrite, "dry_run": False}
         open_model(job.target.repo_id, job.run, **settled)
     checkpoints = job.folder / CHECKPOINTS_FOLDER
+    require_disk(disk_needed(recipe, job.base.model, args.save_total_limit), job.folder)
     checkpoints.mkdir(parents=True, exist_ok=True)
     path = job.resume.path if job.resume else None
     if job.resume and path is None:
@@ -5655,15 +5660,14 @@ def adapter_settings(plan: TrainPlan, task: str) -> LoraConfig | None:
     """Return the new adapter for PEFT's `task` (CAUSAL_LM, SEQ_CLS), None when all weights or an old adapter are trained."""
     from peft import LoraConfig
 
-    options = plan.options
-    if options["full"] or options["adapter"]:
+    recipe = plan.settings
+    if recipe["tuning"] == "full" or plan.options["adapter"]:
         return None
-    rank = options["lora_r"] or 16
     return LoraConfig(
-        r=rank,
-        lora_alpha=options["lora_alpha"] or 2 * rank,
-        lora_dropout=options["lora_dropout"] or 0.0,
-        target_modules=options["lora_target_modules"] or "all-linear",
+        r=recipe["lora_r"],
+        lora_alpha=recipe["lora_alpha"],
+        lora_dropout=recipe["lora_dropout"],
+        target_modules=recipe["lora_targets"],
         task_type=task,
     )
 
@@ -6030,6 +6034,7 @@ def finish_training(
     if job.target.repo_id is None:
         _move_to_folder(job, folder, make_card)
         return facts | {"output": str(job.target)}
+    _await_hub(job.target.repo_id, job.token)
     commit = persist_model(job.target.repo_id, folder, job.run, token=str(job.token), make_card=make_card)
     shutil.rmtree(plan.work / CHECKPOINTS_FOLDER, ignore_errors=True)
     if job.target.folder is None:
@@ -6037,6 +6042,21 @@ def finish_training(
     else:
         _move_to_folder(job, folder, make_card)
     return facts | {"output": job.target.repo_id, "commit": commit}
+
+
+def _await_hub(repo_id: str, token: str | None) -> None:
+    """Wait until the Hub answers, or for CHECKPOINT_FLUSH_S seconds: the model is made, and this disk may go with the Job."""
+    deadline = time.monotonic() + CHECKPOINT_FLUSH_S
+    while True:
+        try:
+            look_at_model(repo_id, token)
+        except Stop as stop:
+            if stop.code != EXIT_ENVIRONMENT or time.monotonic() > deadline:
+                return  # persist_model says what can be done
+            note(f"the model waits for the Hub ({stop.message})")
+            time.sleep(CHECKPOINT_PAUSE_S)
+        else:
+            return
 
 
 def training_card(

@@ -17,6 +17,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass
@@ -27,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 from .card import ScriptStamp, md, md_table, provenance, render_card
 from .checkpoints import (
     CHECKPOINT_FLUSH_S,
+    CHECKPOINT_PAUSE_S,
     CHECKPOINTS_FOLDER,
     Checkpoint,
     CheckpointPusher,
@@ -41,6 +43,7 @@ from .launch import LAUNCH_CODE, launch, launched_plan
 from .model import find_model
 from .persist_file import Run
 from .persist_model import MODEL_MANIFEST, ModelHeld, look_at_model, open_model, persist_model
+from .preflight import require_disk
 from .progress import Progress
 from .retry import retry
 from .source import Source, resolve_source
@@ -48,7 +51,7 @@ from .token import find_token, require_write, who_am_i
 from .trackio import TrackioRun, new_run_name, trackio_space
 from .train_data import hold_out, prepare_examples, read_examples
 from .train_options import TrainTarget, train_target
-from .train_recipe import TrainMachine, TrainRecipe, memory_advice, require_4bit, this_machine
+from .train_recipe import TrainMachine, TrainRecipe, disk_needed, memory_advice, require_4bit, this_machine
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -201,8 +204,6 @@ def open_training(args: argparse.Namespace, script: str, *, extra: Sequence[str]
 def read_base(name: str, revision: str | None, token: str | None) -> TrainBase:
     """Return the model to begin with; stop with 4 for what cannot be trained here (adapters, vision-language models)."""
     folder = Path(name).expanduser()
-    if not folder.is_dir() and revision not in {None, "main"}:
-        _require_revision(name, str(revision), token)
     facts = find_model(str(folder) if folder.is_dir() else name, token)
     commit = None if folder.is_dir() else (_commit_of(name, revision, token) if revision else facts.commit)
     config = _read_json(_small_file(name, "config.json", commit, token))
@@ -261,10 +262,6 @@ def _open_folder(folder: Path | None, run: Run, *, overwrite: bool) -> bool:
     if overwrite:
         shutil.rmtree(folder / CHECKPOINTS_FOLDER, ignore_errors=True)
     return bool(held) and ours and not overwrite and held.get("source") == run.source
-
-
-def _require_revision(name: str, revision: str, token: str | None) -> None:
-    _commit_of(name, revision, token)
 
 
 def _commit_of(name: str, revision: str | None, token: str | None) -> str:
@@ -379,6 +376,7 @@ def make_plan(job: TrainJob, args: argparse.Namespace, recipe: TrainRecipe, meth
         settled = {"token": str(job.token), "private": job.private, "overwrite": args.overwrite, "dry_run": False}
         open_model(job.target.repo_id, job.run, **settled)
     checkpoints = job.folder / CHECKPOINTS_FOLDER
+    require_disk(disk_needed(recipe, job.base.model, args.save_total_limit), job.folder)
     checkpoints.mkdir(parents=True, exist_ok=True)
     path = job.resume.path if job.resume else None
     if job.resume and path is None:
@@ -453,15 +451,14 @@ def adapter_settings(plan: TrainPlan, task: str) -> LoraConfig | None:
     """Return the new adapter for PEFT's `task` (CAUSAL_LM, SEQ_CLS), None when all weights or an old adapter are trained."""
     from peft import LoraConfig
 
-    options = plan.options
-    if options["full"] or options["adapter"]:
+    recipe = plan.settings
+    if recipe["tuning"] == "full" or plan.options["adapter"]:
         return None
-    rank = options["lora_r"] or 16
     return LoraConfig(
-        r=rank,
-        lora_alpha=options["lora_alpha"] or 2 * rank,
-        lora_dropout=options["lora_dropout"] or 0.0,
-        target_modules=options["lora_target_modules"] or "all-linear",
+        r=recipe["lora_r"],
+        lora_alpha=recipe["lora_alpha"],
+        lora_dropout=recipe["lora_dropout"],
+        target_modules=recipe["lora_targets"],
         task_type=task,
     )
 
@@ -828,6 +825,7 @@ def finish_training(
     if job.target.repo_id is None:
         _move_to_folder(job, folder, make_card)
         return facts | {"output": str(job.target)}
+    _await_hub(job.target.repo_id, job.token)
     commit = persist_model(job.target.repo_id, folder, job.run, token=str(job.token), make_card=make_card)
     shutil.rmtree(plan.work / CHECKPOINTS_FOLDER, ignore_errors=True)
     if job.target.folder is None:
@@ -835,6 +833,21 @@ def finish_training(
     else:
         _move_to_folder(job, folder, make_card)
     return facts | {"output": job.target.repo_id, "commit": commit}
+
+
+def _await_hub(repo_id: str, token: str | None) -> None:
+    """Wait until the Hub answers, or for CHECKPOINT_FLUSH_S seconds: the model is made, and this disk may go with the Job."""
+    deadline = time.monotonic() + CHECKPOINT_FLUSH_S
+    while True:
+        try:
+            look_at_model(repo_id, token)
+        except Stop as stop:
+            if stop.code != EXIT_ENVIRONMENT or time.monotonic() > deadline:
+                return  # persist_model says what can be done
+            note(f"the model waits for the Hub ({stop.message})")
+            time.sleep(CHECKPOINT_PAUSE_S)
+        else:
+            return
 
 
 def training_card(
