@@ -343,7 +343,7 @@ def _told_costs(
     elsewhere: Estimate,
 ) -> list[str]:
     has = f"{max(usable, 0) / 1e9:.1f} GB usable" if math.isfinite(usable) else "how much there is, is not known"
-    lines = [f"memory: about {memory.total / 1e9:.1f} GB on a device, {has} ({machine.flavor.gpu or 'no GPU'})"]
+    lines = [f"memory: about {memory.total / 1e9:.2f} GB on a device, {has} ({machine.flavor.gpu or 'no GPU'})"]
     here = estimate_training(model, run, work, replace(machine.flavor, disk_gb=0.0))
     if not here.short:
         low, likely, high = (max(1.0, here.seconds[case] - FIT_START_SECONDS[case]) for case in range(3))
