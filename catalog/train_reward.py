@@ -4761,7 +4761,8 @@ def hold_out(
     if strategy == "no":
         return rows, None, "no evaluation: --eval-strategy no"
     if asked:
-        named = resolve_source(source.given, config=source.config, split=asked, revision=source.commit, token=token)
+        pinned = None if "@" in source.given else source.commit
+        named = resolve_source(source.given, config=source.config, split=asked, revision=pinned, token=token)
         return rows, read_examples(named, token, None), f"evaluated on the split {asked}"
     if strategy == "auto" and (smoke or len(rows) < TRAIN_EVAL_FROM):
         why = "--max-steps is a smoke test or a budget" if smoke else f"fewer than {TRAIN_EVAL_FROM:,} rows"
@@ -5233,7 +5234,7 @@ def _told_costs(
     elsewhere: Estimate,
 ) -> list[str]:
     has = f"{max(usable, 0) / 1e9:.1f} GB usable" if math.isfinite(usable) else "how much there is, is not known"
-    lines = [f"memory: about {memory.total / 1e9:.1f} GB on a device, {has} ({machine.flavor.gpu or 'no GPU'})"]
+    lines = [f"memory: about {memory.total / 1e9:.2f} GB on a device, {has} ({machine.flavor.gpu or 'no GPU'})"]
     here = estimate_training(model, run, work, replace(machine.flavor, disk_gb=0.0))
     if not here.short:
         low, likely, high = (max(1.0, here.seconds[case] - FIT_START_SECONDS[case]) for case in range(3))
@@ -5304,7 +5305,6 @@ class TrainJob:
     """
 
     target: TrainTarget
-    folder: Path
     source: Source
     base: TrainBase
     machine: TrainMachine
@@ -5391,7 +5391,6 @@ def open_training(args: argparse.Namespace, script: str, *, extra: Sequence[str]
     user = who_am_i(token).get("name") if token and target.repo_id else None
     return TrainJob(
         target=target,
-        folder=target.folder or Path(tempfile.mkdtemp(prefix="training-")),
         source=source,
         base=base,
         machine=machine,
@@ -5423,7 +5422,7 @@ def read_base(name: str, revision: str | None, token: str | None) -> TrainBase:
 
 def _pinned(args: argparse.Namespace, resume: Checkpoint | None) -> str | None:
     """Return the revision of the dataset: the commit that the first attempt took, where there was one."""
-    if resume is None or args.revision:
+    if resume is None or args.revision or "@" in args.dataset:
         return args.revision
     return resume.facts["dataset_commit"]
 
@@ -5579,8 +5578,9 @@ def make_plan(job: TrainJob, args: argparse.Namespace, recipe: TrainRecipe, meth
     if job.target.repo_id:
         settled = {"token": str(job.token), "private": job.private, "overwrite": args.overwrite, "dry_run": False}
         open_model(job.target.repo_id, job.run, **settled)
-    checkpoints = job.folder / CHECKPOINTS_FOLDER
-    require_disk(disk_needed(recipe, job.base.model, args.save_total_limit), job.folder)
+    folder = job.target.folder or Path(tempfile.mkdtemp(prefix="training-"))
+    require_disk(disk_needed(recipe, job.base.model, args.save_total_limit), folder)
+    checkpoints = folder / CHECKPOINTS_FOLDER
     checkpoints.mkdir(parents=True, exist_ok=True)
     path = job.resume.path if job.resume else None
     if job.resume and path is None:
@@ -5592,7 +5592,7 @@ def make_plan(job: TrainJob, args: argparse.Namespace, recipe: TrainRecipe, meth
         model=job.base.name,
         revision=job.base.commit,
         label=job.source.label,
-        folder=str(job.folder),
+        folder=str(folder),
         checkpoint=str(path) if path else None,
         repo_id=job.target.repo_id,
         run=asdict(job.run) | {"dataset_commit": job.source.commit},
@@ -6092,7 +6092,8 @@ def training_card(
             packages=("trl", "transformers", "peft", "datasets", "torch"),
         ),
     ]
-    front: dict[str, Any] = {"base_model": base.name, "library_name": "peft" if adapter else "transformers"}
+    front: dict[str, Any] = {"library_name": "peft" if adapter else "transformers"}
+    front |= {"base_model": base.name} if base.commit else {}  # a folder here is nothing that the Hub could link
     front |= {"license": base.licence} if base.licence else {}
     front |= {"datasets": [source.repo_id]} if source.repo_id else {}
     front["tags"] = ["trl", plan.method.lower(), *([] if args.full else ["lora"])]

@@ -100,7 +100,6 @@ class TrainJob:
     """
 
     target: TrainTarget
-    folder: Path
     source: Source
     base: TrainBase
     machine: TrainMachine
@@ -187,7 +186,6 @@ def open_training(args: argparse.Namespace, script: str, *, extra: Sequence[str]
     user = who_am_i(token).get("name") if token and target.repo_id else None
     return TrainJob(
         target=target,
-        folder=target.folder or Path(tempfile.mkdtemp(prefix="training-")),
         source=source,
         base=base,
         machine=machine,
@@ -219,7 +217,7 @@ def read_base(name: str, revision: str | None, token: str | None) -> TrainBase:
 
 def _pinned(args: argparse.Namespace, resume: Checkpoint | None) -> str | None:
     """Return the revision of the dataset: the commit that the first attempt took, where there was one."""
-    if resume is None or args.revision:
+    if resume is None or args.revision or "@" in args.dataset:
         return args.revision
     return resume.facts["dataset_commit"]
 
@@ -375,8 +373,9 @@ def make_plan(job: TrainJob, args: argparse.Namespace, recipe: TrainRecipe, meth
     if job.target.repo_id:
         settled = {"token": str(job.token), "private": job.private, "overwrite": args.overwrite, "dry_run": False}
         open_model(job.target.repo_id, job.run, **settled)
-    checkpoints = job.folder / CHECKPOINTS_FOLDER
-    require_disk(disk_needed(recipe, job.base.model, args.save_total_limit), job.folder)
+    folder = job.target.folder or Path(tempfile.mkdtemp(prefix="training-"))
+    require_disk(disk_needed(recipe, job.base.model, args.save_total_limit), folder)
+    checkpoints = folder / CHECKPOINTS_FOLDER
     checkpoints.mkdir(parents=True, exist_ok=True)
     path = job.resume.path if job.resume else None
     if job.resume and path is None:
@@ -388,7 +387,7 @@ def make_plan(job: TrainJob, args: argparse.Namespace, recipe: TrainRecipe, meth
         model=job.base.name,
         revision=job.base.commit,
         label=job.source.label,
-        folder=str(job.folder),
+        folder=str(folder),
         checkpoint=str(path) if path else None,
         repo_id=job.target.repo_id,
         run=asdict(job.run) | {"dataset_commit": job.source.commit},
@@ -888,7 +887,8 @@ def training_card(
             packages=("trl", "transformers", "peft", "datasets", "torch"),
         ),
     ]
-    front: dict[str, Any] = {"base_model": base.name, "library_name": "peft" if adapter else "transformers"}
+    front: dict[str, Any] = {"library_name": "peft" if adapter else "transformers"}
+    front |= {"base_model": base.name} if base.commit else {}  # a folder here is nothing that the Hub could link
     front |= {"license": base.licence} if base.licence else {}
     front |= {"datasets": [source.repo_id]} if source.repo_id else {}
     front["tags"] = ["trl", plan.method.lower(), *([] if args.full else ["lora"])]
