@@ -6029,6 +6029,7 @@ def finish_training(
     if job.target.repo_id is None:
         _move_to_folder(job, folder, make_card)
         return facts | {"output": str(job.target)}
+    _make_whole(folder, job.run, make_card)
     _await_hub(job.target.repo_id, job.token)
     commit = persist_model(job.target.repo_id, folder, job.run, token=str(job.token), make_card=make_card)
     shutil.rmtree(plan.work / CHECKPOINTS_FOLDER, ignore_errors=True)
@@ -6037,6 +6038,14 @@ def finish_training(
     else:
         _move_to_folder(job, folder, make_card)
     return facts | {"output": job.target.repo_id, "commit": commit}
+
+
+def _make_whole(folder: Path, run: Run, make_card: Callable[[str | None], str]) -> None:
+    """Put card and manifest into the folder: where the Hub refuses the model, somebody uploads it as it lies there."""
+    (folder / "README.md").write_text(make_card(None), encoding="utf-8")
+    nothing = ModelHeld(head="", private=False, files={}, manifest={}, card=None)
+    manifest = _model_wanted(folder, run, nothing, None, "")[MODEL_MANIFEST]
+    (folder / MODEL_MANIFEST).write_bytes(bytes(manifest))  # type: ignore[arg-type]
 
 
 def _await_hub(repo_id: str, token: str | None) -> None:

@@ -42,7 +42,7 @@ from .fit import Model
 from .launch import LAUNCH_CODE, launch, launched_plan
 from .model import find_model
 from .persist_file import Run
-from .persist_model import MODEL_MANIFEST, ModelHeld, look_at_model, open_model, persist_model
+from .persist_model import MODEL_MANIFEST, ModelHeld, _model_wanted, look_at_model, open_model, persist_model
 from .preflight import require_disk
 from .progress import Progress
 from .retry import retry
@@ -824,6 +824,7 @@ def finish_training(
     if job.target.repo_id is None:
         _move_to_folder(job, folder, make_card)
         return facts | {"output": str(job.target)}
+    _make_whole(folder, job.run, make_card)
     _await_hub(job.target.repo_id, job.token)
     commit = persist_model(job.target.repo_id, folder, job.run, token=str(job.token), make_card=make_card)
     shutil.rmtree(plan.work / CHECKPOINTS_FOLDER, ignore_errors=True)
@@ -832,6 +833,14 @@ def finish_training(
     else:
         _move_to_folder(job, folder, make_card)
     return facts | {"output": job.target.repo_id, "commit": commit}
+
+
+def _make_whole(folder: Path, run: Run, make_card: Callable[[str | None], str]) -> None:
+    """Put card and manifest into the folder: where the Hub refuses the model, somebody uploads it as it lies there."""
+    (folder / "README.md").write_text(make_card(None), encoding="utf-8")
+    nothing = ModelHeld(head="", private=False, files={}, manifest={}, card=None)
+    manifest = _model_wanted(folder, run, nothing, None, "")[MODEL_MANIFEST]
+    (folder / MODEL_MANIFEST).write_bytes(bytes(manifest))  # type: ignore[arg-type]
 
 
 def _await_hub(repo_id: str, token: str | None) -> None:
