@@ -93,6 +93,15 @@ def _conversations() -> Files:
     return {"train.jsonl": _jsonl(rows)}
 
 
+def _preferences() -> Files:
+    """A right and a wrong answer to each question; the wrong one ends in another number."""
+    rows = (
+        {"prompt": row["question"], "chosen": row["answer"], "rejected": row["answer"].rsplit(" ", 1)[0] + " 0"}
+        for row in sample_data.questions(_QUESTIONS)
+    )
+    return {"train.jsonl": _jsonl(rows)}
+
+
 def _message(role: str, content: str) -> dict[str, str]:
     return {"role": role, "content": content}
 
@@ -152,6 +161,7 @@ FIXTURES = {
     for fixture in (
         Fixture(name="questions", columns=("question", "answer"), make=_questions),
         Fixture(name="conversations", columns=("messages",), make=_conversations),
+        Fixture(name="preferences", columns=("chosen", "rejected"), make=_preferences),
         Fixture(name="seeds", columns=("seed_id", "question", "answer"), make=_seeds),
         Fixture(name="finepdfs", columns=("dump", "token_count", "fw_edu_scores", "is_truncated"), make=_finepdfs),
     )
