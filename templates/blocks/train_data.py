@@ -81,11 +81,14 @@ def read_examples(source: Source, token: str | None, most: int | None) -> Datase
             rows = Dataset.from_csv(files, sep="\t" if files[0].lower().endswith(".tsv") else ",")
         else:
             rows = Dataset.from_json(files)
+    except StopIteration:  # what the reader of JSON makes of an empty file
+        raise _no_rows(source) from None
     except (DatasetGenerationError, ValueError, OSError) as error:
+        if "corresponds to no data" in str(error):
+            raise _no_rows(source) from error
         raise unreadable(source, source.files[0], error.__cause__ or error) from error  # type: ignore[arg-type]
     if not len(rows):
-        fix = "name another --config or --split"
-        raise Stop(EXIT_INPUT, f"the split {source.split!r} of {source.given} has no rows", fix=fix)
+        raise _no_rows(source)
     return rows.select(range(min(most, len(rows)))) if most else rows
 
 
@@ -180,6 +183,11 @@ def measure_lengths(rows: Dataset, tokenizer: PreTrainedTokenizerBase, label: st
         most=lengths[min(len(lengths) - 1, math.ceil(0.99 * len(lengths)) - 1)],
         longest=lengths[-1],
     )
+
+
+def _no_rows(source: Source) -> Stop:
+    message = f"the split {source.split!r} of {source.given} has no rows"
+    return Stop(EXIT_INPUT, message, fix="name another --config or --split")
 
 
 def _train_file(source: Source, file: str, token: str | None) -> str:

@@ -833,14 +833,14 @@ def finish_training(
 
     facts = {"steps": plan.settings["steps"], "rows": rows, **_last_figures(log)}
     if job.target.repo_id is None:
-        _persist_in_folder(job, folder, make_card)
+        _move_to_folder(job, folder, make_card)
         return facts | {"output": str(job.target)}
     commit = persist_model(job.target.repo_id, folder, job.run, token=str(job.token), make_card=make_card)
     shutil.rmtree(plan.work / CHECKPOINTS_FOLDER, ignore_errors=True)
     if job.target.folder is None:
         shutil.rmtree(plan.work, ignore_errors=True)
     else:
-        _persist_in_folder(job, folder, make_card)
+        _move_to_folder(job, folder, make_card)
     return facts | {"output": job.target.repo_id, "commit": commit}
 
 
@@ -959,7 +959,7 @@ def _loading(job: TrainJob, kind: str, *, adapter: bool) -> str:
     return "```python\n" + "\n".join(lines) + "\n```"
 
 
-def _persist_in_folder(job: TrainJob, folder: Path, make_card: Callable[[str | None], str]) -> None:
+def _move_to_folder(job: TrainJob, folder: Path, make_card: Callable[[str | None], str]) -> None:
     """Move the model to the folder that was asked for; the manifest comes last, and says that it is whole."""
     target = job.target.folder or folder
     for path in sorted(item for item in folder.rglob("*") if item.is_file()):
