@@ -5188,11 +5188,14 @@ def read_examples(source: Source, token: str | None, most: int | None) -> Datase
             rows = Dataset.from_csv(files, sep="\t" if files[0].lower().endswith(".tsv") else ",")
         else:
             rows = Dataset.from_json(files)
+    except StopIteration:  # what the reader of JSON makes of an empty file
+        raise _no_rows(source) from None
     except (DatasetGenerationError, ValueError, OSError) as error:
+        if "corresponds to no data" in str(error):
+            raise _no_rows(source) from error
         raise unreadable(source, source.files[0], error.__cause__ or error) from error  # type: ignore[arg-type]
     if not len(rows):
-        fix = "name another --config or --split"
-        raise Stop(EXIT_INPUT, f"the split {source.split!r} of {source.given} has no rows", fix=fix)
+        raise _no_rows(source)
     return rows.select(range(min(most, len(rows)))) if most else rows
 
 
@@ -5287,6 +5290,11 @@ def measure_lengths(rows: Dataset, tokenizer: PreTrainedTokenizerBase, label: st
         most=lengths[min(len(lengths) - 1, math.ceil(0.99 * len(lengths)) - 1)],
         longest=lengths[-1],
     )
+
+
+def _no_rows(source: Source) -> Stop:
+    message = f"the split {source.split!r} of {source.given} has no rows"
+    return Stop(EXIT_INPUT, message, fix="name another --config or --split")
 
 
 def _train_file(source: Source, file: str, token: str | None) -> str:
@@ -6522,14 +6530,14 @@ def finish_training(
 
     facts = {"steps": plan.settings["steps"], "rows": rows, **_last_figures(log)}
     if job.target.repo_id is None:
-        _persist_in_folder(job, folder, make_card)
+        _move_to_folder(job, folder, make_card)
         return facts | {"output": str(job.target)}
     commit = persist_model(job.target.repo_id, folder, job.run, token=str(job.token), make_card=make_card)
     shutil.rmtree(plan.work / CHECKPOINTS_FOLDER, ignore_errors=True)
     if job.target.folder is None:
         shutil.rmtree(plan.work, ignore_errors=True)
     else:
-        _persist_in_folder(job, folder, make_card)
+        _move_to_folder(job, folder, make_card)
     return facts | {"output": job.target.repo_id, "commit": commit}
 
 
@@ -6648,7 +6656,7 @@ def _loading(job: TrainJob, kind: str, *, adapter: bool) -> str:
     return "```python\n" + "\n".join(lines) + "\n```"
 
 
-def _persist_in_folder(job: TrainJob, folder: Path, make_card: Callable[[str | None], str]) -> None:
+def _move_to_folder(job: TrainJob, folder: Path, make_card: Callable[[str | None], str]) -> None:
     """Move the model to the folder that was asked for; the manifest comes last, and says that it is whole."""
     target = job.target.folder or folder
     for path in sorted(item for item in folder.rglob("*") if item.is_file()):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,17 +12,19 @@ from typing import Any
 
 import pytest
 from datasets import Dataset
-from huggingface_hub import CommitOperationAdd, HfApi
+from huggingface_hub import CommitOperationAdd, HfApi, constants
 
-from catalog.conftest import CATALOG, Publish, Script, jsonl
+from catalog.conftest import CATALOG, Publish, jsonl
+from jobshelf.hub import Hub
 from jobshelf.rehearse.tiny_model import tiny_model
+from support import TOKEN
 
 NAME = "train_grpo.py"
 QUESTIONS = [
     {"prompt": f"What is {number} + 1?", "answer": f"{number} + 1 is more.\n#### {number + 1}"} for number in range(12)
 ]
 
-Train = Callable[..., subprocess.CompletedProcess[str]]
+Train = Callable[..., int]
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +38,17 @@ def grpo() -> ModuleType:
 
 
 @pytest.fixture
-def train(script: Script, client: HfApi, hub_environment: dict[str, str]) -> Train:
+def train(grpo: ModuleType, hub: Hub, client: HfApi, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Train:
     """`train("alice/d", "--rewards", "format")`: as far as it comes, into ./out, with the tiny model on the Hub."""
-    client.create_repo("alice/tiny", exist_ok=True)
+    url = hub.endpoint
+    monkeypatch.setattr(constants, "ENDPOINT", url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.chdir(tmp_path)
+    client.create_repo("alice/tiny")
     files = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=data) for name, data in tiny_model().items()]
     client.create_commit("alice/tiny", files, commit_message="model")
-    return lambda data, *words: script(NAME, data, "./out", "--model", "alice/tiny", *words, env=hub_environment)
+    return lambda data, *words: grpo.main([data, "./out", "--model", "alice/tiny", *words])
 
 
 def parse(grpo: ModuleType, *words: str) -> Any:
@@ -392,10 +398,16 @@ def test_a_training_in_which_nothing_could_be_learned_says_so(
     ],
 )  # fmt: skip
 def test_bad_input_ends_before_a_model_is_loaded(
-    train: Train, publish: Publish, rows: list[dict[str, Any]], words: Sequence[str], code: int, said: str
+    train: Train,
+    publish: Publish,
+    capsys: pytest.CaptureFixture[str],
+    rows: list[dict[str, Any]],
+    words: Sequence[str],
+    code: int,
+    said: str,
 ) -> None:
     publish("alice/d", {"train.jsonl": jsonl(rows)})
-    done = train("alice/d", *words)
-    assert (done.returncode, done.stdout) == (code, "")
-    assert said in done.stderr.splitlines()[-1], done.stderr
-    assert "Traceback" not in done.stderr
+    assert train("alice/d", *words) == code
+    found = capsys.readouterr()
+    assert (found.out, said in found.err.splitlines()[-1]) == ("", True), found.err
+    assert "torch" not in sys.modules
