@@ -36,7 +36,7 @@
 # license = "Apache-2.0"
 # aliases = ["train-dpo"]
 # status = "stable"
-# rehearse = ["{input:preferences}", "{output}", "--model", "{model}", "--max-steps", "4", "--save-steps", "1", "--commit-every", "0"]
+# rehearse = ["{input:preferences}", "{output}", "--model", "{model}", "--max-steps", "2", "--save-steps", "1", "--commit-every", "0"]
 # ///
 """Train a language model on pairs of a better and a worse answer (DPO of TRL).
 
@@ -1439,14 +1439,14 @@ def _prompts_mapped(method: str, table: Table) -> Verdict | None:
         fields, reason = {"prompt": _as_prompt(table, prompt)}, f"{_held(prompt)}: the prompt"
         return _map(method, table, [prompt], fields, reason, keep=True, notes=notes)
     fields = {"prompt": f"opening({_as_whole_chat(table, prompt)})"}
-    unasked = [row for row, value in enumerate(prompt.values) if not value or not _opening(prompt, value)]
+    names = _role_names([prompt])
+    unasked = [row for row, value in enumerate(prompt.values) if not value or not _opening(names, value)]
     asked = "dataset = dataset.filter(lambda row: bool(row['prompt']))\n" if unasked else ""
     reason = f"{_held(prompt)}: the turns before the first answer are the prompt"
     return _map(method, table, [prompt], fields, reason, keep=True, notes=notes, also=unasked, after=asked)
 
 
-def _opening(column: Column, value: str | Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    names = _role_names([column])
+def _opening(names: Mapping[str, str], value: str | Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return list(itertools.takewhile(lambda turn: names.get(_role(turn), _role(turn)) != "assistant", _turns(value)))
 
 
@@ -4564,6 +4564,11 @@ def _add_data_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--as-chat", action="store_true", help="make conversations of texts: prompt the user's, answers the assistant's"
     )
+    add(
+        "--skip-bad-rows",
+        action="store_true",
+        help="leave rows out that lack what the method needs, instead of stopping",
+    )
     add("--max-samples", type=positive_number, metavar="N", help="read only the first N rows")
     add("--eval-split", "--dataset-test-split", metavar="NAME", help="split to evaluate on; default: made, if it pays")
     add(
@@ -4701,18 +4706,26 @@ def read_examples(source: Source, token: str | None, most: int | None) -> Datase
 
 
 def prepare_examples(
-    rows: Dataset, method: str, renames: Sequence[str], label: str, *, as_chat: bool = False
+    rows: Dataset,
+    method: str,
+    renames: Sequence[str],
+    label: str,
+    *,
+    as_chat: bool = False,
+    skip_bad: bool = False,
 ) -> Dataset:
     """Return `rows` as `method` takes them after the `renames` of --map; stop with 4, and the --map to add, otherwise.
 
     A conversation in another form than TRL's (ShareGPT, JSON text, other names of roles) gets that form when --map names
-    it. With `as_chat`, texts become turns of user and assistant.
+    it. With `as_chat`, texts become turns of user and assistant; with `skip_bad`, rows that are not usable go.
     """
     if renames:
         rows = rename_columns(rows, renames, label)
         rows = _with_turns(rows, [text.partition("=")[2] for text in renames])
     if as_chat:
         rows = _with_chats(rows, label)
+    if skip_bad:
+        rows = _without_bad(rows, method, label)
     verdict = judge_examples(rows, method)
     if verdict.status != READY:
         message = f"{label} is not what {method} takes: {verdict.reason}"
@@ -4827,10 +4840,9 @@ def _train_fix(rows: Dataset, method: str, verdict: Verdict) -> str:
             for row in head
         ]
         if inspect_rows(mapped)[METHODS.index(method)].status == READY:
-            changed = [
-                f"{old}={new}" for old, new in names.items() if old != new or kind_of(head[0][old]) in _TRAIN_FOREIGN
-            ]
-            return f"add --map {' '.join(changed)}"
+            foreign = [old for old in names if kind_of(head[0][old]) in _TRAIN_FOREIGN]
+            changed = [f"{old}={new}" for old, new in names.items() if old != new or old in foreign]
+            return f"add --map {' '.join(changed)}" if changed else "add --skip-bad-rows"
     if verdict.mapping:
         return f"map it first: dataset_inspector.py --require {method.lower()} prints the code for this dataset"
     return "use another dataset, or another trainer: dataset_inspector.py says which one it can feed"
@@ -4845,6 +4857,14 @@ def _likely_renames(columns: Sequence[str], wanted: Mapping[str, Sequence[str]])
         if named:
             found[new] = named[0]
     return found
+
+
+def _without_bad(rows: Dataset, method: str, label: str) -> Dataset:
+    """Return the rows that `method` takes, each judged alone."""
+    place = METHODS.index(method)
+    kept = rows.filter(lambda row: inspect_rows([row])[place].status == READY)
+    note(f"{len(rows) - len(kept):,} of {len(rows):,} rows of {label} are skipped: they lack what {method} needs")
+    return kept if len(kept) else rows
 
 
 def _with_turns(rows: Dataset, names: Sequence[str]) -> Dataset:
@@ -5025,7 +5045,15 @@ def choose_recipe(
     """
     recipe = TrainRecipe()
     tuning = "full" if args.full else "qlora" if args.load_in_4bit else "lora"
-    recipe.choose("tuning", None, tuning, "--full trains all weights" if tuning != "full" else "--full")
+    reasons = {"full": "--full", "qlora": "--load-in-4bit", "lora": "--full trains all weights"}
+    recipe.choose("tuning", None, tuning, reasons[tuning])
+    if tuning != "full":
+        rank = recipe.choose("lora_r", args.lora_r, 16, "enough for most data sets")
+        recipe.choose("lora_alpha", args.lora_alpha, 2 * rank, "twice the rank")
+        recipe.choose("lora_dropout", args.lora_dropout, 0.0, "one pass over the data does not overfit")
+        recipe.choose(
+            "lora_targets", args.lora_target_modules, "all-linear", "as good as all weights, attention alone is not"
+        )
     _choose_numbers(recipe, args, tuning, machine)
     _choose_lengths(recipe, args, lengths, model, machine, packs=packs)
     if generations:
@@ -5180,14 +5208,13 @@ def _group(recipe: TrainRecipe) -> int:
 
 
 def _planned(recipe: TrainRecipe, method: str) -> Training:
-    lora = recipe.settings.get("lora_r")
     answer = recipe.settings.get("max_completion_length")
     return Training(
         method=method,
         tuning=recipe["tuning"],
         length=recipe["max_length"],
         batch=recipe["batch"],
-        rank=lora.value if lora else 16,
+        rank=16 if recipe["tuning"] == "full" else recipe["lora_r"],
         checkpointing=recipe["checkpointing"],
         generations=_group(recipe),
         answer=answer.value if answer else 0,
@@ -5227,7 +5254,7 @@ def _told_costs(
     elsewhere: Estimate,
 ) -> list[str]:
     has = f"{max(usable, 0) / 1e9:.1f} GB usable" if math.isfinite(usable) else "how much there is, is not known"
-    lines = [f"memory: about {memory.total / 1e9:.1f} GB on a device, {has} ({machine.flavor.gpu or 'no GPU'})"]
+    lines = [f"memory: about {memory.total / 1e9:.2f} GB on a device, {has} ({machine.flavor.gpu or 'no GPU'})"]
     here = estimate_training(model, run, work, replace(machine.flavor, disk_gb=0.0))
     if not here.short:
         low, likely, high = (max(1.0, here.seconds[case] - FIT_START_SECONDS[case]) for case in range(3))
@@ -5243,10 +5270,13 @@ def _told_costs(
     return lines
 
 
-def disk_needed(recipe: TrainRecipe, model: Model, folder: Path, limit: int) -> int:
-    """Return the bytes that `limit` checkpoints and the model take in `folder`, above what is there already."""
-    each = model.parameters * _TRAIN_BYTES[recipe["dtype"]] * 3 if recipe["tuning"] == "full" else 200_000_000
-    return 0 if folder.exists() and any(folder.glob("checkpoint-*")) else int(each * (limit + 1))
+def disk_needed(recipe: TrainRecipe, model: Model, checkpoints: int) -> int:
+    """Return the bytes that so many checkpoints and the model take: weights that are trained, and AdamW's two moments."""
+    if recipe["tuning"] == "full":
+        trained, each = model.parameters, _TRAIN_BYTES[recipe["dtype"]]
+    else:
+        trained, each = adapter_parameters(model.shape, recipe["lora_r"]), 4
+    return 3 * each * trained * (checkpoints + 1)
 
 
 # --- end block ---
@@ -5359,7 +5389,7 @@ class TrainPlan:
 
 
 def open_training(args: argparse.Namespace, script: str, *, extra: Sequence[str] = (), version: int) -> TrainJob:
-    """Check token, output, input and model, and find the checkpoint to go on from; nothing is trained or downloaded yet.
+    """Check token, output, input and model, and find the checkpoint to go on from; nothing is written, trained or downloaded yet.
 
     `extra` names the script's own options that change the model, `version` is its RESULT_VERSION.
     """
@@ -5399,8 +5429,6 @@ def open_training(args: argparse.Namespace, script: str, *, extra: Sequence[str]
 def read_base(name: str, revision: str | None, token: str | None) -> TrainBase:
     """Return the model to begin with; stop with 4 for what cannot be trained here (adapters, vision-language models)."""
     folder = Path(name).expanduser()
-    if not folder.is_dir() and revision not in {None, "main"}:
-        _require_revision(name, str(revision), token)
     facts = find_model(str(folder) if folder.is_dir() else name, token)
     commit = None if folder.is_dir() else (_commit_of(name, revision, token) if revision else facts.commit)
     config = _read_json(_small_file(name, "config.json", commit, token))
@@ -5434,7 +5462,7 @@ def _open_target(
     """Check that the output is this run's or nobody's; return whether it holds the finished model already."""
     if target.repo_id is None:
         return _open_folder(target.folder, run, overwrite=args.overwrite)
-    open_model(target.repo_id, run, token=str(token), private=private, overwrite=args.overwrite, dry_run=args.dry_run)
+    open_model(target.repo_id, run, token=str(token), private=private, overwrite=args.overwrite, dry_run=True)
     if held is None or args.overwrite or held.manifest.get("source") != run.source:
         return False
     return any(name.endswith((".safetensors", ".bin")) and "/" not in name for name in held.files)
@@ -5459,10 +5487,6 @@ def _open_folder(folder: Path | None, run: Run, *, overwrite: bool) -> bool:
     if overwrite:
         shutil.rmtree(folder / CHECKPOINTS_FOLDER, ignore_errors=True)
     return bool(held) and ours and not overwrite and held.get("source") == run.source
-
-
-def _require_revision(name: str, revision: str, token: str | None) -> None:
-    _commit_of(name, revision, token)
 
 
 def _commit_of(name: str, revision: str | None, token: str | None) -> str:
@@ -5540,7 +5564,8 @@ def load_tokenizer(name: str, commit: str | None, options: Mapping[str, Any]) ->
 def read_rows(job: TrainJob, args: argparse.Namespace, method: str) -> tuple[Dataset, Dataset | None]:
     """Return the rows to train on and those to evaluate on, as TRL takes them for `method`."""
     rows = read_examples(job.source, job.token, args.max_samples)
-    rows = prepare_examples(rows, method, args.map, job.source.label, as_chat=args.as_chat)
+    changes = {"as_chat": args.as_chat, "skip_bad": args.skip_bad_rows}
+    rows = prepare_examples(rows, method, args.map, job.source.label, **changes)
     rows, held_out, why = hold_out(
         rows,
         job.source,
@@ -5553,7 +5578,7 @@ def read_rows(job: TrainJob, args: argparse.Namespace, method: str) -> tuple[Dat
     note(why)
     if held_out is not None and args.eval_split:
         label = f"the split {args.eval_split}"
-        held_out = prepare_examples(held_out, method, args.map, label, as_chat=args.as_chat)
+        held_out = prepare_examples(held_out, method, args.map, label, **changes)
     return rows, held_out
 
 
@@ -5571,8 +5596,12 @@ def check_adapter(job: TrainJob, adapter: str | None) -> None:
 
 
 def make_plan(job: TrainJob, args: argparse.Namespace, recipe: TrainRecipe, method: str) -> TrainPlan:
-    """Return the plan; the checkpoint to go on from is brought here."""
+    """Return the plan; the repository is there then, and so is the checkpoint to go on from."""
+    if job.target.repo_id:
+        settled = {"token": str(job.token), "private": job.private, "overwrite": args.overwrite, "dry_run": False}
+        open_model(job.target.repo_id, job.run, **settled)
     checkpoints = job.folder / CHECKPOINTS_FOLDER
+    require_disk(disk_needed(recipe, job.base.model, args.save_total_limit), job.folder)
     checkpoints.mkdir(parents=True, exist_ok=True)
     path = job.resume.path if job.resume else None
     if job.resume and path is None:
@@ -5647,15 +5676,14 @@ def adapter_settings(plan: TrainPlan, task: str) -> LoraConfig | None:
     """Return the new adapter for PEFT's `task` (CAUSAL_LM, SEQ_CLS), None when all weights or an old adapter are trained."""
     from peft import LoraConfig
 
-    options = plan.options
-    if options["full"] or options["adapter"]:
+    recipe = plan.settings
+    if recipe["tuning"] == "full" or plan.options["adapter"]:
         return None
-    rank = options["lora_r"] or 16
     return LoraConfig(
-        r=rank,
-        lora_alpha=options["lora_alpha"] or 2 * rank,
-        lora_dropout=options["lora_dropout"] or 0.0,
-        target_modules=options["lora_target_modules"] or "all-linear",
+        r=recipe["lora_r"],
+        lora_alpha=recipe["lora_alpha"],
+        lora_dropout=recipe["lora_dropout"],
+        target_modules=recipe["lora_targets"],
         task_type=task,
     )
 
@@ -6033,6 +6061,7 @@ def finish_training(
     if job.target.repo_id is None:
         _move_to_folder(job, folder, make_card)
         return facts | {"output": str(job.target)}
+    _await_hub(job.target.repo_id, job.token)
     commit = persist_model(job.target.repo_id, folder, job.run, token=str(job.token), make_card=make_card)
     shutil.rmtree(plan.work / CHECKPOINTS_FOLDER, ignore_errors=True)
     if job.target.folder is None:
@@ -6040,6 +6069,21 @@ def finish_training(
     else:
         _move_to_folder(job, folder, make_card)
     return facts | {"output": job.target.repo_id, "commit": commit}
+
+
+def _await_hub(repo_id: str, token: str | None) -> None:
+    """Wait until the Hub answers, or for CHECKPOINT_FLUSH_S seconds: the model is made, and this disk may go with the Job."""
+    deadline = time.monotonic() + CHECKPOINT_FLUSH_S
+    while True:
+        try:
+            look_at_model(repo_id, token)
+        except Stop as stop:
+            if stop.code != EXIT_ENVIRONMENT or time.monotonic() > deadline:
+                return  # persist_model says what can be done
+            note(f"the model waits for the Hub ({stop.message})")
+            time.sleep(CHECKPOINT_PAUSE_S)
+        else:
+            return
 
 
 def training_card(

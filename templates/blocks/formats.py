@@ -468,14 +468,14 @@ def _prompts_mapped(method: str, table: Table) -> Verdict | None:
         fields, reason = {"prompt": _as_prompt(table, prompt)}, f"{_held(prompt)}: the prompt"
         return _map(method, table, [prompt], fields, reason, keep=True, notes=notes)
     fields = {"prompt": f"opening({_as_whole_chat(table, prompt)})"}
-    unasked = [row for row, value in enumerate(prompt.values) if not value or not _opening(prompt, value)]
+    names = _role_names([prompt])
+    unasked = [row for row, value in enumerate(prompt.values) if not value or not _opening(names, value)]
     asked = "dataset = dataset.filter(lambda row: bool(row['prompt']))\n" if unasked else ""
     reason = f"{_held(prompt)}: the turns before the first answer are the prompt"
     return _map(method, table, [prompt], fields, reason, keep=True, notes=notes, also=unasked, after=asked)
 
 
-def _opening(column: Column, value: str | Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    names = _role_names([column])
+def _opening(names: Mapping[str, str], value: str | Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return list(itertools.takewhile(lambda turn: names.get(_role(turn), _role(turn)) != "assistant", _turns(value)))
 
 

@@ -93,18 +93,26 @@ def read_examples(source: Source, token: str | None, most: int | None) -> Datase
 
 
 def prepare_examples(
-    rows: Dataset, method: str, renames: Sequence[str], label: str, *, as_chat: bool = False
+    rows: Dataset,
+    method: str,
+    renames: Sequence[str],
+    label: str,
+    *,
+    as_chat: bool = False,
+    skip_bad: bool = False,
 ) -> Dataset:
     """Return `rows` as `method` takes them after the `renames` of --map; stop with 4, and the --map to add, otherwise.
 
     A conversation in another form than TRL's (ShareGPT, JSON text, other names of roles) gets that form when --map names
-    it. With `as_chat`, texts become turns of user and assistant.
+    it. With `as_chat`, texts become turns of user and assistant; with `skip_bad`, rows that are not usable go.
     """
     if renames:
         rows = rename_columns(rows, renames, label)
         rows = _with_turns(rows, [text.partition("=")[2] for text in renames])
     if as_chat:
         rows = _with_chats(rows, label)
+    if skip_bad:
+        rows = _without_bad(rows, method, label)
     verdict = judge_examples(rows, method)
     if verdict.status != READY:
         message = f"{label} is not what {method} takes: {verdict.reason}"
@@ -219,10 +227,9 @@ def _train_fix(rows: Dataset, method: str, verdict: Verdict) -> str:
             for row in head
         ]
         if inspect_rows(mapped)[METHODS.index(method)].status == READY:
-            changed = [
-                f"{old}={new}" for old, new in names.items() if old != new or kind_of(head[0][old]) in _TRAIN_FOREIGN
-            ]
-            return f"add --map {' '.join(changed)}"
+            foreign = [old for old in names if kind_of(head[0][old]) in _TRAIN_FOREIGN]
+            changed = [f"{old}={new}" for old, new in names.items() if old != new or old in foreign]
+            return f"add --map {' '.join(changed)}" if changed else "add --skip-bad-rows"
     if verdict.mapping:
         return f"map it first: dataset_inspector.py --require {method.lower()} prints the code for this dataset"
     return "use another dataset, or another trainer: dataset_inspector.py says which one it can feed"
@@ -237,6 +244,14 @@ def _likely_renames(columns: Sequence[str], wanted: Mapping[str, Sequence[str]])
         if named:
             found[new] = named[0]
     return found
+
+
+def _without_bad(rows: Dataset, method: str, label: str) -> Dataset:
+    """Return the rows that `method` takes, each judged alone."""
+    place = METHODS.index(method)
+    kept = rows.filter(lambda row: inspect_rows([row])[place].status == READY)
+    note(f"{len(rows) - len(kept):,} of {len(rows):,} rows of {label} are skipped: they lack what {method} needs")
+    return kept if len(kept) else rows
 
 
 def _with_turns(rows: Dataset, names: Sequence[str]) -> Dataset:

@@ -149,6 +149,11 @@ def _add_data_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--as-chat", action="store_true", help="make conversations of texts: prompt the user's, answers the assistant's"
     )
+    add(
+        "--skip-bad-rows",
+        action="store_true",
+        help="leave rows out that lack what the method needs, instead of stopping",
+    )
     add("--max-samples", type=positive_number, metavar="N", help="read only the first N rows")
     add("--eval-split", "--dataset-test-split", metavar="NAME", help="split to evaluate on; default: made, if it pays")
     add(

@@ -14,7 +14,6 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from .exits import EXIT_ENVIRONMENT, EXIT_USAGE, Stop, note
@@ -25,6 +24,7 @@ from .fit import (
     Model,
     Training,
     Work,
+    adapter_parameters,
     estimate_training,
     largest_batch,
     rank_estimates,
@@ -150,7 +150,15 @@ def choose_recipe(
     """
     recipe = TrainRecipe()
     tuning = "full" if args.full else "qlora" if args.load_in_4bit else "lora"
-    recipe.choose("tuning", None, tuning, "--full trains all weights" if tuning != "full" else "--full")
+    reasons = {"full": "--full", "qlora": "--load-in-4bit", "lora": "--full trains all weights"}
+    recipe.choose("tuning", None, tuning, reasons[tuning])
+    if tuning != "full":
+        rank = recipe.choose("lora_r", args.lora_r, 16, "enough for most data sets")
+        recipe.choose("lora_alpha", args.lora_alpha, 2 * rank, "twice the rank")
+        recipe.choose("lora_dropout", args.lora_dropout, 0.0, "one pass over the data does not overfit")
+        recipe.choose(
+            "lora_targets", args.lora_target_modules, "all-linear", "as good as all weights, attention alone is not"
+        )
     _choose_numbers(recipe, args, tuning, machine)
     _choose_lengths(recipe, args, lengths, model, machine, packs=packs)
     if generations:
@@ -305,14 +313,13 @@ def _group(recipe: TrainRecipe) -> int:
 
 
 def _planned(recipe: TrainRecipe, method: str) -> Training:
-    lora = recipe.settings.get("lora_r")
     answer = recipe.settings.get("max_completion_length")
     return Training(
         method=method,
         tuning=recipe["tuning"],
         length=recipe["max_length"],
         batch=recipe["batch"],
-        rank=lora.value if lora else 16,
+        rank=16 if recipe["tuning"] == "full" else recipe["lora_r"],
         checkpointing=recipe["checkpointing"],
         generations=_group(recipe),
         answer=answer.value if answer else 0,
@@ -352,7 +359,7 @@ def _told_costs(
     elsewhere: Estimate,
 ) -> list[str]:
     has = f"{max(usable, 0) / 1e9:.1f} GB usable" if math.isfinite(usable) else "how much there is, is not known"
-    lines = [f"memory: about {memory.total / 1e9:.1f} GB on a device, {has} ({machine.flavor.gpu or 'no GPU'})"]
+    lines = [f"memory: about {memory.total / 1e9:.2f} GB on a device, {has} ({machine.flavor.gpu or 'no GPU'})"]
     here = estimate_training(model, run, work, replace(machine.flavor, disk_gb=0.0))
     if not here.short:
         low, likely, high = (max(1.0, here.seconds[case] - FIT_START_SECONDS[case]) for case in range(3))
@@ -368,7 +375,10 @@ def _told_costs(
     return lines
 
 
-def disk_needed(recipe: TrainRecipe, model: Model, folder: Path, limit: int) -> int:
-    """Return the bytes that `limit` checkpoints and the model take in `folder`, above what is there already."""
-    each = model.parameters * _TRAIN_BYTES[recipe["dtype"]] * 3 if recipe["tuning"] == "full" else 200_000_000
-    return 0 if folder.exists() and any(folder.glob("checkpoint-*")) else int(each * (limit + 1))
+def disk_needed(recipe: TrainRecipe, model: Model, checkpoints: int) -> int:
+    """Return the bytes that so many checkpoints and the model take: weights that are trained, and AdamW's two moments."""
+    if recipe["tuning"] == "full":
+        trained, each = model.parameters, _TRAIN_BYTES[recipe["dtype"]]
+    else:
+        trained, each = adapter_parameters(model.shape, recipe["lora_r"]), 4
+    return 3 * each * trained * (checkpoints + 1)

@@ -17,6 +17,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass
@@ -27,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 from .card import ScriptStamp, md, md_table, provenance, render_card
 from .checkpoints import (
     CHECKPOINT_FLUSH_S,
+    CHECKPOINT_PAUSE_S,
     CHECKPOINTS_FOLDER,
     Checkpoint,
     CheckpointPusher,
@@ -41,6 +43,7 @@ from .launch import LAUNCH_CODE, launch, launched_plan
 from .model import find_model
 from .persist_file import Run
 from .persist_model import MODEL_MANIFEST, ModelHeld, look_at_model, open_model, persist_model
+from .preflight import require_disk
 from .progress import Progress
 from .retry import retry
 from .source import Source, resolve_source
@@ -48,7 +51,7 @@ from .token import find_token, require_write, who_am_i
 from .trackio import TrackioRun, new_run_name, trackio_space
 from .train_data import hold_out, prepare_examples, read_examples
 from .train_options import TrainTarget, train_target
-from .train_recipe import TrainMachine, TrainRecipe, memory_advice, require_4bit, this_machine
+from .train_recipe import TrainMachine, TrainRecipe, disk_needed, memory_advice, require_4bit, this_machine
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -161,7 +164,7 @@ class TrainPlan:
 
 
 def open_training(args: argparse.Namespace, script: str, *, extra: Sequence[str] = (), version: int) -> TrainJob:
-    """Check token, output, input and model, and find the checkpoint to go on from; nothing is trained or downloaded yet.
+    """Check token, output, input and model, and find the checkpoint to go on from; nothing is written, trained or downloaded yet.
 
     `extra` names the script's own options that change the model, `version` is its RESULT_VERSION.
     """
@@ -201,8 +204,6 @@ def open_training(args: argparse.Namespace, script: str, *, extra: Sequence[str]
 def read_base(name: str, revision: str | None, token: str | None) -> TrainBase:
     """Return the model to begin with; stop with 4 for what cannot be trained here (adapters, vision-language models)."""
     folder = Path(name).expanduser()
-    if not folder.is_dir() and revision not in {None, "main"}:
-        _require_revision(name, str(revision), token)
     facts = find_model(str(folder) if folder.is_dir() else name, token)
     commit = None if folder.is_dir() else (_commit_of(name, revision, token) if revision else facts.commit)
     config = _read_json(_small_file(name, "config.json", commit, token))
@@ -236,7 +237,7 @@ def _open_target(
     """Check that the output is this run's or nobody's; return whether it holds the finished model already."""
     if target.repo_id is None:
         return _open_folder(target.folder, run, overwrite=args.overwrite)
-    open_model(target.repo_id, run, token=str(token), private=private, overwrite=args.overwrite, dry_run=args.dry_run)
+    open_model(target.repo_id, run, token=str(token), private=private, overwrite=args.overwrite, dry_run=True)
     if held is None or args.overwrite or held.manifest.get("source") != run.source:
         return False
     return any(name.endswith((".safetensors", ".bin")) and "/" not in name for name in held.files)
@@ -261,10 +262,6 @@ def _open_folder(folder: Path | None, run: Run, *, overwrite: bool) -> bool:
     if overwrite:
         shutil.rmtree(folder / CHECKPOINTS_FOLDER, ignore_errors=True)
     return bool(held) and ours and not overwrite and held.get("source") == run.source
-
-
-def _require_revision(name: str, revision: str, token: str | None) -> None:
-    _commit_of(name, revision, token)
 
 
 def _commit_of(name: str, revision: str | None, token: str | None) -> str:
@@ -342,7 +339,8 @@ def load_tokenizer(name: str, commit: str | None, options: Mapping[str, Any]) ->
 def read_rows(job: TrainJob, args: argparse.Namespace, method: str) -> tuple[Dataset, Dataset | None]:
     """Return the rows to train on and those to evaluate on, as TRL takes them for `method`."""
     rows = read_examples(job.source, job.token, args.max_samples)
-    rows = prepare_examples(rows, method, args.map, job.source.label, as_chat=args.as_chat)
+    changes = {"as_chat": args.as_chat, "skip_bad": args.skip_bad_rows}
+    rows = prepare_examples(rows, method, args.map, job.source.label, **changes)
     rows, held_out, why = hold_out(
         rows,
         job.source,
@@ -355,7 +353,7 @@ def read_rows(job: TrainJob, args: argparse.Namespace, method: str) -> tuple[Dat
     note(why)
     if held_out is not None and args.eval_split:
         label = f"the split {args.eval_split}"
-        held_out = prepare_examples(held_out, method, args.map, label, as_chat=args.as_chat)
+        held_out = prepare_examples(held_out, method, args.map, label, **changes)
     return rows, held_out
 
 
@@ -373,8 +371,12 @@ def check_adapter(job: TrainJob, adapter: str | None) -> None:
 
 
 def make_plan(job: TrainJob, args: argparse.Namespace, recipe: TrainRecipe, method: str) -> TrainPlan:
-    """Return the plan; the checkpoint to go on from is brought here."""
+    """Return the plan; the repository is there then, and so is the checkpoint to go on from."""
+    if job.target.repo_id:
+        settled = {"token": str(job.token), "private": job.private, "overwrite": args.overwrite, "dry_run": False}
+        open_model(job.target.repo_id, job.run, **settled)
     checkpoints = job.folder / CHECKPOINTS_FOLDER
+    require_disk(disk_needed(recipe, job.base.model, args.save_total_limit), job.folder)
     checkpoints.mkdir(parents=True, exist_ok=True)
     path = job.resume.path if job.resume else None
     if job.resume and path is None:
@@ -449,15 +451,14 @@ def adapter_settings(plan: TrainPlan, task: str) -> LoraConfig | None:
     """Return the new adapter for PEFT's `task` (CAUSAL_LM, SEQ_CLS), None when all weights or an old adapter are trained."""
     from peft import LoraConfig
 
-    options = plan.options
-    if options["full"] or options["adapter"]:
+    recipe = plan.settings
+    if recipe["tuning"] == "full" or plan.options["adapter"]:
         return None
-    rank = options["lora_r"] or 16
     return LoraConfig(
-        r=rank,
-        lora_alpha=options["lora_alpha"] or 2 * rank,
-        lora_dropout=options["lora_dropout"] or 0.0,
-        target_modules=options["lora_target_modules"] or "all-linear",
+        r=recipe["lora_r"],
+        lora_alpha=recipe["lora_alpha"],
+        lora_dropout=recipe["lora_dropout"],
+        target_modules=recipe["lora_targets"],
         task_type=task,
     )
 
@@ -835,6 +836,7 @@ def finish_training(
     if job.target.repo_id is None:
         _move_to_folder(job, folder, make_card)
         return facts | {"output": str(job.target)}
+    _await_hub(job.target.repo_id, job.token)
     commit = persist_model(job.target.repo_id, folder, job.run, token=str(job.token), make_card=make_card)
     shutil.rmtree(plan.work / CHECKPOINTS_FOLDER, ignore_errors=True)
     if job.target.folder is None:
@@ -842,6 +844,21 @@ def finish_training(
     else:
         _move_to_folder(job, folder, make_card)
     return facts | {"output": job.target.repo_id, "commit": commit}
+
+
+def _await_hub(repo_id: str, token: str | None) -> None:
+    """Wait until the Hub answers, or for CHECKPOINT_FLUSH_S seconds: the model is made, and this disk may go with the Job."""
+    deadline = time.monotonic() + CHECKPOINT_FLUSH_S
+    while True:
+        try:
+            look_at_model(repo_id, token)
+        except Stop as stop:
+            if stop.code != EXIT_ENVIRONMENT or time.monotonic() > deadline:
+                return  # persist_model says what can be done
+            note(f"the model waits for the Hub ({stop.message})")
+            time.sleep(CHECKPOINT_PAUSE_S)
+        else:
+            return
 
 
 def training_card(

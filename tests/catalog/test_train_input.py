@@ -121,7 +121,7 @@ def test_columns_under_other_names(train: Train, client: HfApi, method: str) -> 
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(b"", "has no rows"), (b"[1, 2]", "is not readable"), (b'{"messages": "a"', "is not readable")],
+    [(b"", "has no rows"), (b"[1, 2]", "is not what"), (b'{"messages": "a"', "is not readable")],
 )
 def test_rows_that_are_none(train: Train, client: HfApi, content: bytes, said: str) -> None:
     push(client, "alice/broken", {"train.jsonl": content})
