@@ -74,13 +74,10 @@ import argparse
 import difflib
 import glob
 import hashlib
-import html
-import importlib.metadata
 import json
 import math
 import mmap
 import os
-import platform
 import re
 import shlex
 import shutil
@@ -3114,7 +3111,7 @@ def _model_saved(given: str, folder: Path, inside: str, token: str) -> bool:
 # --- end block ---
 
 
-# --- block: card 1 (jobshelf) ---
+# --- block: card 2 (jobshelf) ---
 CARD_BEGIN = "<!-- jobshelf: this part is rewritten by each run -->"
 CARD_END = "<!-- jobshelf: end -->"
 CARD_TAGS = ("uv-script", "jobshelf")
@@ -3181,13 +3178,15 @@ def provenance(
     stamp: ScriptStamp, *, source: str, identity: str, arguments: Sequence[str], packages: Sequence[str]
 ) -> str:
     """Return the Markdown section that says what ran, on what, and how to run it again."""
+    from importlib.metadata import version
+
     command = shlex.join(["uv", "run", stamp.url, *arguments])
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
+    versions = ", ".join(f"{name} {version(name)}" for name in packages)
     rows = [
         ("Source", f"{md(source)} at `{md(identity)}`"),
         ("Script", f"[{md(stamp.name)}]({stamp.url}) {md(stamp.version)}"),
         ("Script sha256", md(stamp.sha256())),
-        ("Versions", f"Python {platform.python_version()}, {md(versions)}"),
+        ("Versions", f"Python {sys.version.split()[0]}, {md(versions)}"),
     ]
     if os.environ.get("JOB_ID"):
         rows.append(("Ran as", "a Hugging Face Job" + _on_hardware()))
@@ -3202,7 +3201,9 @@ def _on_hardware() -> str:
 
 def md(text: object) -> str:
     """Return `text` as literal Markdown for one line or one table cell."""
-    escaped = html.escape(" ".join(str(text).split()), quote=False)
+    from html import escape
+
+    escaped = escape(" ".join(str(text).split()), quote=False)
     return re.sub(r"([\\`*_{}\[\]()#+!|~$])", r"\\\1", escaped)
 
 

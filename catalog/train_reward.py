@@ -63,14 +63,12 @@ import errno
 import fnmatch
 import glob
 import hashlib
-import html
 import importlib.metadata
 import importlib.util
 import itertools
 import json
 import math
 import os
-import platform
 import queue
 import re
 import secrets
@@ -83,7 +81,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -471,7 +469,7 @@ def token_advice() -> str:
 # --- end block ---
 
 
-# --- block: source 2 (jobshelf) ---
+# --- block: source 3 (jobshelf) ---
 SOURCE_FORMATS = {
     ".parquet": "parquet",
     ".jsonl": "jsonl",
@@ -488,6 +486,8 @@ SOURCE_SPLIT_WORDS = {
     "test": ("test", "testing", "eval", "evaluation"),
 }
 SOURCE_SAMPLED_BYTES = 65536
+# What Polars goes on with after it has said what is wrong: which of its own options would help, where it was.
+_SOURCE_ADVICE = re.compile(r" (?:Consider setting|You might want to try|The current offset|This error occurred) ")
 _REPO_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
@@ -531,15 +531,44 @@ def resolve_source(
     `preferred_config` is taken, where it exists, when `config` is not given. Stops with 2 for what cannot be an
     input, 3 for a gated one, 4 for one that is missing or holds nothing readable.
     """
-    path = Path(given).expanduser()
-    if given.startswith("hf://"):
-        source = _from_hf_path(given, revision, token)
-    elif path.exists() or not _REPO_ID.fullmatch(given):
-        source = _from_local(given, path)
-    else:
-        source = _from_hub(given, given, "", revision, token)
-    described, layout = source
+    described, layout = _found(given, revision, token)
     return _choose(described, layout, config, split, preferred_config)
+
+
+def resolve_configs(
+    given: str,
+    *,
+    split: str | None = None,
+    revision: str | None = None,
+    token: str | None = None,
+    preferred_config: str | None = None,
+) -> tuple[Source, ...]:
+    """Describe the same split of every config that has it, in the order of the dataset, with the calls that one takes.
+
+    `split` is by default that of the `preferred_config`, or of the first config. Stops as `resolve_source` does.
+    """
+    described, layout = _found(given, revision, token)
+    having = [config for config, splits in layout.items() if split is None or split in splits]
+    if not having:
+        return (_choose(described, layout, None, split, preferred_config),)
+    first = _choose(described, layout, preferred_config if preferred_config in having else having[0], split, None)
+    others = [config for config, splits in layout.items() if first.split not in splits]
+    if others:
+        note(f"{len(others)} configs have no split {first.split} and are left out: {', '.join(others[:5])}")
+    return tuple(_choose(described, layout, config, first.split, None) for config in layout if config not in others)
+
+
+def _found(given: str, revision: str | None, token: str | None) -> tuple[Source, _Layout]:
+    path = Path(given).expanduser()
+    if not given.strip():
+        raise Stop(EXIT_USAGE, "the input is empty", fix="name a Hub dataset (user/name), or ./path")
+    if given.startswith("hf://"):
+        return _from_hf_path(given, revision, token)
+    if not path.exists() and _REPO_ID.fullmatch(given):
+        return _from_hub(given, given, "", revision, token)
+    if path.exists() and revision is not None:
+        raise Stop(EXIT_USAGE, f"{given} is here and has no revision {revision!r}", fix="leave --revision away")
+    return _from_local(given, path)
 
 
 def locate(source: Source, files: Iterable[str], token: str | None) -> tuple[list[str], dict[str, str] | None]:
@@ -558,7 +587,7 @@ def locate(source: Source, files: Iterable[str], token: str | None) -> tuple[lis
 
 def unreadable(source: Source, what: str, error: Exception) -> Stop:
     """Return the Stop for what Polars says about `what`: 5 when the network failed, 4 when the data is at fault."""
-    said = one_line(error)
+    said = _SOURCE_ADVICE.split(one_line(error), maxsplit=1)[0].rstrip(" .:")
     if re.search(
         r"error (sending request|following redirect)|object-store|HTTP status|timed out|too many requests",
         said,
@@ -588,7 +617,7 @@ def _from_local(given: str, path: Path) -> tuple[Source, _Layout]:
     if path.is_file():
         folder, files, card = path.parent, (path.name,), None
     elif path.is_dir():
-        folder, files = path, tuple(sorted(item.relative_to(path).as_posix() for item in path.rglob("*.*")))
+        folder, files = path, _files_below(path)
         card = path / "README.md"
     elif _REPO_ID.fullmatch(given) or "/" in given or Path(given).suffix in SOURCE_FORMATS:
         raise Stop(EXIT_INPUT, f"found no file or folder {given!r}", fix="check the path")
@@ -600,6 +629,11 @@ def _from_local(given: str, path: Path) -> tuple[Source, _Layout]:
     layout = {"default": {"train": data}} if path.is_file() else _layout(data, _front_matter(card))
     described = _described(given, None, None, folder, data)
     return described, layout
+
+
+def _files_below(folder: Path) -> tuple[str, ...]:
+    # Nothing but files: to open a pipe would wait for its other end.
+    return tuple(sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*") if path.is_file()))
 
 
 def _from_hf_path(given: str, revision: str | None, token: str | None) -> tuple[Source, _Layout]:
@@ -623,10 +657,7 @@ def _from_hub(given: str, repo_id: str, inside: str, revision: str | None, token
         if info.gated:  # everybody may see what it is; only some may read its files
             retry(lambda: api.auth_check(repo_id, repo_type="dataset"), what=f"asking for access to {repo_id}")
     except HfHubHTTPError as error:
-        stop = _refusal(error, repo_id, revision, token)
-        if stop is None:
-            raise
-        raise stop from error
+        raise _refusal(error, repo_id, revision, token) from error
     names = tuple(sorted(sibling.rfilename for sibling in info.siblings or ()))
     files = _inside(given, names, inside) if inside else names
     data = _data_files(given, files)
@@ -635,7 +666,7 @@ def _from_hub(given: str, repo_id: str, inside: str, revision: str | None, token
     return replace(described, private=bool(info.private)), _layout(data, front_matter)
 
 
-def _refusal(error: Exception, repo_id: str, revision: str | None, token: str | None) -> Stop | None:
+def _refusal(error: Exception, repo_id: str, revision: str | None, token: str | None) -> Stop:
     kind, status = type(error).__name__, http_status(error)
     if kind == "GatedRepoError":
         fix = f"ask for access at its page on the Hub, then {token_advice()}"
@@ -648,7 +679,8 @@ def _refusal(error: Exception, repo_id: str, revision: str | None, token: str | 
         return Stop(EXIT_INPUT, f"there is no dataset {repo_id} {seen}", fix=fix)
     if status in {401, 403}:
         return Stop(EXIT_TOKEN, f"the Hub does not accept the token for {repo_id}: {status}", fix=token_advice())
-    return None
+    fix = "check HF_ENDPOINT and the proxy, then run the same command again"
+    return Stop(EXIT_ENVIRONMENT, f"the Hub answered {status} for {repo_id}", fix=fix)
 
 
 def _described(
@@ -983,7 +1015,7 @@ def _preflight_limit(file: Path) -> int | None:
 # --- end block ---
 
 
-# --- block: formats 2 (jobshelf) ---
+# --- block: formats 3 (jobshelf) ---
 READY = "READY"
 NEEDS_MAPPING = "NEEDS MAPPING"
 INCOMPATIBLE = "INCOMPATIBLE"
@@ -1095,7 +1127,7 @@ def _profile(name: str, values: Sequence[Any], type_name: str) -> Column:
         nulls=kinds.count("null"),
         empty=sum(its == "empty list" or (its == "text" and not value.strip()) for value, its in pairs),
         unusable=tuple(unusable),
-        roles=frozenset(str(_role(turn)) for turn in turns),
+        roles=frozenset(_role(turn) for turn in turns if isinstance(_given_role(turn), str)),
         values=tuple(values),
     )
 
@@ -1167,7 +1199,11 @@ def _turns(value: str | Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [turn for turn in (json.loads(value) if isinstance(value, str) else value) if turn is not None]
 
 
-def _role(turn: Mapping[str, Any]) -> str | None:
+def _role(turn: Mapping[str, Any]) -> str:
+    return str(_given_role(turn))
+
+
+def _given_role(turn: Mapping[str, Any]) -> object:
     return next((turn[key] for key in ROLE_KEYS if key in turn), None)
 
 
@@ -1177,7 +1213,12 @@ def _content(turn: Mapping[str, Any]) -> str | list[Any] | None:
 
 def _turns_have_content(value: str | Sequence[Mapping[str, Any]]) -> bool:
     turns = json.loads(value) if isinstance(value, str) else value
-    return all(turn and (turn.get("tool_calls") or isinstance(_content(turn), str | list)) for turn in turns)
+    return all(
+        turn
+        and isinstance(_given_role(turn), str)
+        and (turn.get("tool_calls") or isinstance(_content(turn), str | list))
+        for turn in turns
+    )
 
 
 # --- judges: each takes the method and the columns ---
@@ -1640,8 +1681,10 @@ def _usable_test(column: Column) -> str:
             column.values[row] == "" for row in column.unusable
         )
         return f"bool({_at(column)})" if empties else f"{_at(column)} is not None"
-    _, key = _turn_keys(column)
+    role, key = _turn_keys(column)
     said = f"turn and (turn.get({key!r}) is not None or turn.get('tool_calls'))"
+    if any(not isinstance(_given_role(turn), str) for turns in _chats_of(column) for turn in turns):
+        said += f" and isinstance(turn.get({role!r}), str)"
     return f"bool({_at(column)}) and all({said} for turn in {_decoded_turns(column)})"
 
 
@@ -1824,7 +1867,7 @@ def _roles_known(*columns: Column) -> bool:
 def _role_names(columns: Sequence[Column]) -> dict[str, str]:
     """Return role -> the role that templates know: by its name, else by whether it opens conversations."""
     found = sorted({role for column in columns for role in column.roles} - KNOWN_ROLES - ROLE_NAMES.keys())
-    opening = {str(_role(turns[0])) for column in columns for turns in _chats_of(column) if turns}
+    opening = {_role(turns[0]) for column in columns for turns in _chats_of(column) if turns}
     names = {role: ROLE_NAMES.get(role.lower(), role.lower()) for role in found}
     guessed = {role: "user" if role in opening else "assistant" for role in found if names[role] not in KNOWN_ROLES}
     return ROLE_NAMES | names | guessed
@@ -1860,7 +1903,7 @@ def _chat_flaw(column: Column, table: Table) -> str:
 def _opens_with_user(column: Column) -> bool:
     names = _role_names([column])
     return any(
-        names.get(str(_role(turns[0])), _role(turns[0])) in {"user", "system"} for turns in _chats_of(column) if turns
+        names.get(_role(turns[0]), _role(turns[0])) in {"user", "system"} for turns in _chats_of(column) if turns
     )
 
 
@@ -3724,19 +3767,20 @@ def persist_model(
     token: str,
     make_card: Callable[[str | None], str] | None = None,
     inside: str = "",
+    keep: Collection[str] = (),
 ) -> str:
     """Put `folder` at `inside` of the repository ("" is its root) in one commit, and return that commit.
 
-    Files of an earlier state that `folder` does not have go in the same commit; files of others, and at the root the
-    checkpoints (MODEL_CHECKPOINT), stay. `make_card` gets the card of the repository, else of the folder, else None. Stops with 6 when the folder is not, or not provably, there.
+    Files of an earlier state that `folder` does not have go in the same commit; those named in `keep`, files of others,
+    and at the root the checkpoints (MODEL_CHECKPOINT), stay. `make_card` gets the card of the repository, else of the folder, else None. Stops with 6 when the folder is not, or not provably, there.
     """
     try:
         for _ in range(MODEL_ATTEMPTS):
             held = look_at_model(repo_id, token)
             if held is None:
                 raise RuntimeError(f"{repo_id} is not there any more")
-            wanted = _model_wanted(folder, run, held, make_card, inside)
-            commit = _model_commit(repo_id, held, wanted, _model_stale(held, wanted, inside), run, token)
+            wanted = _model_wanted(folder, run, held, make_card, inside, keep)
+            commit = _model_commit(repo_id, held, wanted, _model_stale(held, {*wanted, *keep}, inside), run, token)
             if commit is not None:
                 _model_verify(wanted, _model_files(repo_id, commit, token))
                 return commit
@@ -3779,7 +3823,12 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
 
 def _model_wanted(
-    folder: Path, run: Run, held: ModelHeld, make_card: Callable[[str | None], str] | None, inside: str
+    folder: Path,
+    run: Run,
+    held: ModelHeld,
+    make_card: Callable[[str | None], str] | None,
+    inside: str,
+    keep: Collection[str],
 ) -> dict[str, Path | bytes]:
     """Return what is to be in the repository: path in it -> local file or content."""
     start = f"{inside}/" if inside else ""
@@ -3789,7 +3838,8 @@ def _model_wanted(
     if make_card is not None and not inside:
         own = folder / "README.md"
         wanted["README.md"] = make_card(held.card or (own.read_text("utf-8") if own.is_file() else None)).encode()
-    owned = {name for name in _model_owned(held) if not _model_in_scope(name, inside)} | wanted.keys()
+    stays = {name for name in _model_owned(held) if name in keep or not _model_in_scope(name, inside)}
+    owned = stays | wanted.keys()
     content = {
         "script": run.script,
         "request": _model_request(run),
@@ -3816,7 +3866,7 @@ def _model_in_scope(name: str, inside: str) -> bool:
     return name.startswith(f"{inside}/") if inside else not name.startswith(f"{MODEL_CHECKPOINT}/")
 
 
-def _model_stale(held: ModelHeld, wanted: Mapping[str, object], inside: str) -> list[str]:
+def _model_stale(held: ModelHeld, wanted: Collection[str], inside: str) -> list[str]:
     """Return the files of the earlier state that are no longer made; checkpoints outlive a change of the model."""
     return sorted(name for name in _model_owned(held) if name not in wanted and _model_in_scope(name, inside))
 
@@ -3965,7 +4015,7 @@ def _model_saved(given: str, folder: Path, inside: str, token: str) -> bool:
 # --- end block ---
 
 
-# --- block: card 1 (jobshelf) ---
+# --- block: card 2 (jobshelf) ---
 CARD_BEGIN = "<!-- jobshelf: this part is rewritten by each run -->"
 CARD_END = "<!-- jobshelf: end -->"
 CARD_TAGS = ("uv-script", "jobshelf")
@@ -4032,13 +4082,15 @@ def provenance(
     stamp: ScriptStamp, *, source: str, identity: str, arguments: Sequence[str], packages: Sequence[str]
 ) -> str:
     """Return the Markdown section that says what ran, on what, and how to run it again."""
+    from importlib.metadata import version
+
     command = shlex.join(["uv", "run", stamp.url, *arguments])
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
+    versions = ", ".join(f"{name} {version(name)}" for name in packages)
     rows = [
         ("Source", f"{md(source)} at `{md(identity)}`"),
         ("Script", f"[{md(stamp.name)}]({stamp.url}) {md(stamp.version)}"),
         ("Script sha256", md(stamp.sha256())),
-        ("Versions", f"Python {platform.python_version()}, {md(versions)}"),
+        ("Versions", f"Python {sys.version.split()[0]}, {md(versions)}"),
     ]
     if os.environ.get("JOB_ID"):
         rows.append(("Ran as", "a Hugging Face Job" + _on_hardware()))
@@ -4053,7 +4105,9 @@ def _on_hardware() -> str:
 
 def md(text: object) -> str:
     """Return `text` as literal Markdown for one line or one table cell."""
-    escaped = html.escape(" ".join(str(text).split()), quote=False)
+    from html import escape
+
+    escaped = escape(" ".join(str(text).split()), quote=False)
     return re.sub(r"([\\`*_{}\[\]()#+!|~$])", r"\\\1", escaped)
 
 

@@ -26,8 +26,6 @@ LANGUAGES = {"bash", "sh", "python", "json", "text", "toml", "yaml", "", "mermai
 OTHERS = {"pip", "pipx", "ollama", "llama-cli", "export", "git", "cd", "python3", "python", ".", "trackio", "npx"}
 # Commands that running text names without what must follow.
 SPOKEN_OF = (["jobs", "uv", "run"], ["jobs"], ["jobs", "scheduled", "uv", "run"])
-# Of the catalogue and still being written: commands with them are held against them as soon as they are there.
-AWAITED = frozenset({"convert_to_gguf", "train_sft", "train_dpo", "train_grpo", "train_reward"})
 _FENCE = re.compile(
     r"^(?P<ticks>`{3,})(?P<language>[\w-]*)[^\n]*\n(?P<body>.*?)^(?P=ticks)\s*$", re.MULTILINE | re.DOTALL
 )
@@ -187,8 +185,6 @@ def _script(named: str, arguments: Sequence[str]) -> str | None:
         return None  # `my_script.py` of the reader
     named = named.removeprefix("catalog/")
     if _GAP.match(named.removesuffix(".py")):
-        return None
-    if named.removesuffix(".py") in AWAITED and not (ROOT / "catalog" / f"{named.removesuffix('.py')}.py").exists():
         return None
     try:
         entry = index.find(named.removesuffix(".py"))
