@@ -29,7 +29,7 @@ ARCHITECTURES = {
     "gemma": "GemmaForCausalLM",
 }
 # What each type may be off by on random weights, several times what was seen.
-SEEN = {"F16": 0.005, "Q8_0": 0.05, "BF16": 0.02, "Q5_K_M": 0.2, "Q4_K_M": 0.3}
+SEEN = {"F16": 0.005, "Q8_0": 0.1, "BF16": 0.02, "Q5_K_M": 0.2, "Q4_K_M": 0.3}
 
 CONVERTER = """
 import runpy, sys, sysconfig
