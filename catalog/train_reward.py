@@ -5036,7 +5036,8 @@ def choose_recipe(
 ) -> TrainRecipe:
     """Return the settings. `method` is fit's name of it, `rates` the learning rates by tuning, `packs` whether it can pack.
 
-    `generations` and `answer` are those of grpo: answers to a prompt, and tokens of the longest.
+    `generations` and `answer` are those of grpo where nothing else was asked for: answers to a prompt, and tokens of the
+    longest.
     """
     recipe = TrainRecipe()
     tuning = "full" if args.full else "qlora" if args.load_in_4bit else "lora"
@@ -5051,13 +5052,17 @@ def choose_recipe(
         )
     _choose_numbers(recipe, args, tuning, machine)
     _choose_lengths(recipe, args, lengths, model, machine, packs=packs)
+    if generations:
+        recipe.choose("num_generations", args.num_generations, generations, "answers to a prompt, as in TRL")
+        reason = "tokens of an answer, as in TRL; half of the context at most"
+        recipe.choose("max_completion_length", args.max_completion_length, answer, reason)
     run = Training(
         method=method,
         tuning=tuning,
         length=recipe["max_length"],
         rank=args.lora_r or 16,
-        generations=generations or 8,
-        answer=answer,
+        generations=_group(recipe),
+        answer=recipe["max_completion_length"] if generations else 0,
     )
     _choose_batch(recipe, args, _stored(model, recipe), run, machine)
     recipe.choose(
@@ -5074,7 +5079,7 @@ def check_fit(
     run = _planned(recipe, method)
     model = _stored(model, recipe)
     memory, usable = training_memory(model, run, batch=recipe["batch"]), usable_memory(machine.flavor)
-    rows = recipe["steps"] * recipe["batch"] * recipe["accumulation"] * machine.processes
+    rows = math.ceil(recipe["steps"] * recipe["batch"] * recipe["accumulation"] * machine.processes / _group(recipe))
     each = recipe["max_length"] if recipe["packing"] else min(lengths.mean, recipe["max_length"])
     work = Work(rows=rows, tokens=(rows * each, rows * each, rows * each))
     elsewhere = rank_estimates(
@@ -5166,7 +5171,8 @@ def _choose_batch(
     flag = recipe.choose("checkpointing", args.gradient_checkpointing, checkpointing, reason)
     batch = min(wanted, max(1, fits[flag]))
     recipe.choose("batch", asked, batch, f"fits on {machine.flavor.gpu or 'this machine'}, 8 at most")
-    passes = max(1, round(wanted / recipe["batch"]))
+    alone = _group(recipe) // math.gcd(_group(recipe), recipe["batch"] * machine.processes)  # a step has whole groups
+    passes = alone * math.ceil(max(1, round(wanted / recipe["batch"])) / alone)
     rows = recipe["batch"] * passes * machine.processes
     recipe.choose("accumulation", args.gradient_accumulation_steps, passes, f"{rows} rows a step")
 
@@ -5176,6 +5182,7 @@ def _choose_steps(
 ) -> None:
     epochs = recipe.choose("epochs", args.num_train_epochs, 1.0, "once through the data")
     packed = math.ceil(lengths.rows * lengths.mean / recipe["max_length"]) if recipe["packing"] else lengths.rows
+    packed *= _group(recipe)
     a_step = recipe["batch"] * recipe["accumulation"] * machine.processes
     steps = max(1, math.ceil(math.ceil(packed / a_step) * epochs))
     recipe.choose(
@@ -5191,7 +5198,13 @@ def _choose_steps(
     )
 
 
+def _group(recipe: TrainRecipe) -> int:
+    """Return how many sequences one row becomes: the answers to a prompt in grpo, else 1."""
+    return recipe["num_generations"] if "num_generations" in recipe.settings else 1
+
+
 def _planned(recipe: TrainRecipe, method: str) -> Training:
+    answer = recipe.settings.get("max_completion_length")
     return Training(
         method=method,
         tuning=recipe["tuning"],
@@ -5199,6 +5212,8 @@ def _planned(recipe: TrainRecipe, method: str) -> Training:
         batch=recipe["batch"],
         rank=16 if recipe["tuning"] == "full" else recipe["lora_r"],
         checkpointing=recipe["checkpointing"],
+        generations=_group(recipe),
+        answer=answer.value if answer else 0,
     )
 
 
@@ -5217,10 +5232,11 @@ def _does_not_fit(
 
 def memory_advice(recipe: TrainRecipe, flavor: str = "") -> str:
     """Return the three settings that change how much memory a training takes, and the flavor that has more."""
-    batch, length = max(1, recipe["batch"] // 2), max(64, recipe["max_length"] // 2)
+    name = "max_completion_length" if "max_completion_length" in recipe.settings else "max_length"
+    batch, length = max(1, recipe["batch"] // 2), max(64, recipe[name] // 2)
     third = "--load-in-4bit" if recipe["checkpointing"] and recipe["tuning"] == "lora" else "--gradient-checkpointing"
     third = "no --full" if recipe["checkpointing"] and recipe["tuning"] == "full" else third
-    advice = f"change --per-device-train-batch-size {batch}, --max-length {length}, {third}"
+    advice = f"change --per-device-train-batch-size {batch}, --{name.replace('_', '-')} {length}, {third}"
     return f"{advice}; or run it as a Job with --flavor {flavor}" if flavor else advice
 
 
@@ -5768,7 +5784,7 @@ class TrainWatcher:
             self._trackio.log({_trackio_name(name): value for name, value in numbers.items()}, step)
         shown = [
             f"{name} {numbers[name]:.4g}"
-            for name in ("loss", "eval_loss", "reward", "learning_rate")
+            for name in ("loss", "eval_loss", "reward", "eval_reward", "learning_rate")
             if name in numbers
         ]
         if first and shown:
@@ -6015,15 +6031,26 @@ def _steady_log(history: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]
 
 
 def finish_training(
-    job: TrainJob, plan: TrainPlan, args: argparse.Namespace, *, stamp: ScriptStamp, title: str, rows: int, kind: str
+    job: TrainJob,
+    plan: TrainPlan,
+    args: argparse.Namespace,
+    *,
+    stamp: ScriptStamp,
+    title: str,
+    rows: int,
+    kind: str,
+    told: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Persist the model with its log, plot and card; return the facts. `kind` is transformers' class that loads it."""
+    """Persist the model with its log, plot and card; return the facts.
+
+    `kind` is transformers' class that loads it, `told` what the card says after the figures, a section each.
+    """
     folder = plan.work / "model"
-    log = [json.loads(line) for line in (folder / TRAIN_LOG).read_text(encoding="utf-8").splitlines()]
+    log = training_log(plan)
     (folder / TRAIN_PLOT).write_bytes(plot_training(log))
 
     def make_card(existing: str | None) -> str:
-        return training_card(existing, job, plan, log, args, stamp=stamp, title=title, rows=rows, kind=kind)
+        return training_card(existing, job, plan, log, args, stamp=stamp, title=title, rows=rows, kind=kind, told=told)
 
     facts = {"steps": plan.settings["steps"], "rows": rows, **_last_figures(log)}
     if job.target.repo_id is None:
@@ -6074,6 +6101,7 @@ def training_card(
     title: str,
     rows: int,
     kind: str,
+    told: Sequence[str] = (),
 ) -> str:
     """Return the model card: base, data and their commits, settings with reasons, figures, plot, versions, how to load it."""
     adapter = not args.full and not args.merge
@@ -6090,8 +6118,9 @@ def training_card(
         + f"; licence: {md(licence)}.",
         "## Load it\n\n" + _loading(job, kind, adapter=adapter),
         "## Figures\n\n" + md_table([{key: f"{value:.6g}" for key, value in _last_figures(log).items()}]),
-        f"![Loss by step]({TRAIN_PLOT})",
+        f"![{'Reward' if any('reward' in entry for entry in log) else 'Loss'} by step]({TRAIN_PLOT})",
         f"All figures by step are in `{TRAIN_LOG}`" + (f"; also in Trackio, {md(plan.space)}." if plan.space else "."),
+        *told,
         "## Settings\n\n" + md_table(recipe),
         provenance(
             stamp,
@@ -6109,8 +6138,14 @@ def training_card(
     return render_card(existing, front_matter=front, body="\n\n".join(sections))
 
 
+def training_log(plan: TrainPlan) -> list[dict[str, Any]]:
+    """Return what a finished training logged, an entry for each step that was logged."""
+    lines = (plan.work / "model" / TRAIN_LOG).read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
 def plot_training(log: Sequence[Mapping[str, Any]]) -> bytes:
-    """Return the plot of the losses by step as PNG; the same log gives the same bytes."""
+    """Return the plot of the losses by step, or of the rewards, as PNG; the same log gives the same bytes."""
     import io
     import logging
 
@@ -6119,8 +6154,9 @@ def plot_training(log: Sequence[Mapping[str, Any]]) -> bytes:
 
     figure = Figure(figsize=(7, 3.5), layout="constrained")
     axes = figure.subplots()
-    for name in ("loss", "eval_loss", "reward"):
-        points = [(entry["step"], entry[name]) for entry in log if name in entry]
+    rewarded = any("reward" in entry for entry in log)  # the loss of such a training says nothing
+    for name in ("reward", "eval_reward") if rewarded else ("loss", "eval_loss"):
+        points = [(entry["step"], entry[name]) for entry in log if entry.get(name) is not None]
         if points:
             axes.plot(*zip(*points, strict=True), marker="." if len(points) < 40 else "", label=name.replace("_", " "))
     axes.set_xlabel("step")
@@ -6141,9 +6177,11 @@ def show_training(facts: Mapping[str, Any], *, as_json: bool) -> int:
 
 
 def _last_figures(log: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Return the first and the last loss, and the last of every other figure that says how good the model is."""
-    losses = [entry["loss"] for entry in log if "loss" in entry]
-    figures: dict[str, float] = {"first_loss": losses[0], "last_loss": losses[-1]} if losses else {}
+    """Return the first and the last loss and reward, and the last of every other figure that says how good the model is."""
+    figures: dict[str, float] = {}
+    for name in ("loss", "reward"):
+        values = [entry[name] for entry in log if entry.get(name) is not None]
+        figures |= {f"first_{name}": values[0], f"last_{name}": values[-1]} if values else {}
     for name in (
         "eval_loss",
         "mean_token_accuracy",
@@ -6151,9 +6189,9 @@ def _last_figures(log: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         "rewards/margins",
         "accuracy",
         "margin",
-        "reward",
+        "eval_reward",
     ):
-        values = [entry[name] for entry in log if name in entry]
+        values = [entry[name] for entry in log if entry.get(name) is not None]
         figures |= {name: values[-1]} if values else {}
     return figures
 

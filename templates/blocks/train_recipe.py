@@ -145,7 +145,8 @@ def choose_recipe(
 ) -> TrainRecipe:
     """Return the settings. `method` is fit's name of it, `rates` the learning rates by tuning, `packs` whether it can pack.
 
-    `generations` and `answer` are those of grpo: answers to a prompt, and tokens of the longest.
+    `generations` and `answer` are those of grpo where nothing else was asked for: answers to a prompt, and tokens of the
+    longest.
     """
     recipe = TrainRecipe()
     tuning = "full" if args.full else "qlora" if args.load_in_4bit else "lora"
@@ -160,13 +161,17 @@ def choose_recipe(
         )
     _choose_numbers(recipe, args, tuning, machine)
     _choose_lengths(recipe, args, lengths, model, machine, packs=packs)
+    if generations:
+        recipe.choose("num_generations", args.num_generations, generations, "answers to a prompt, as in TRL")
+        reason = "tokens of an answer, as in TRL; half of the context at most"
+        recipe.choose("max_completion_length", args.max_completion_length, answer, reason)
     run = Training(
         method=method,
         tuning=tuning,
         length=recipe["max_length"],
         rank=args.lora_r or 16,
-        generations=generations or 8,
-        answer=answer,
+        generations=_group(recipe),
+        answer=recipe["max_completion_length"] if generations else 0,
     )
     _choose_batch(recipe, args, _stored(model, recipe), run, machine)
     recipe.choose(
@@ -183,7 +188,7 @@ def check_fit(
     run = _planned(recipe, method)
     model = _stored(model, recipe)
     memory, usable = training_memory(model, run, batch=recipe["batch"]), usable_memory(machine.flavor)
-    rows = recipe["steps"] * recipe["batch"] * recipe["accumulation"] * machine.processes
+    rows = math.ceil(recipe["steps"] * recipe["batch"] * recipe["accumulation"] * machine.processes / _group(recipe))
     each = recipe["max_length"] if recipe["packing"] else min(lengths.mean, recipe["max_length"])
     work = Work(rows=rows, tokens=(rows * each, rows * each, rows * each))
     elsewhere = rank_estimates(
@@ -275,7 +280,8 @@ def _choose_batch(
     flag = recipe.choose("checkpointing", args.gradient_checkpointing, checkpointing, reason)
     batch = min(wanted, max(1, fits[flag]))
     recipe.choose("batch", asked, batch, f"fits on {machine.flavor.gpu or 'this machine'}, 8 at most")
-    passes = max(1, round(wanted / recipe["batch"]))
+    alone = _group(recipe) // math.gcd(_group(recipe), recipe["batch"] * machine.processes)  # a step has whole groups
+    passes = alone * math.ceil(max(1, round(wanted / recipe["batch"])) / alone)
     rows = recipe["batch"] * passes * machine.processes
     recipe.choose("accumulation", args.gradient_accumulation_steps, passes, f"{rows} rows a step")
 
@@ -285,6 +291,7 @@ def _choose_steps(
 ) -> None:
     epochs = recipe.choose("epochs", args.num_train_epochs, 1.0, "once through the data")
     packed = math.ceil(lengths.rows * lengths.mean / recipe["max_length"]) if recipe["packing"] else lengths.rows
+    packed *= _group(recipe)
     a_step = recipe["batch"] * recipe["accumulation"] * machine.processes
     steps = max(1, math.ceil(math.ceil(packed / a_step) * epochs))
     recipe.choose(
@@ -300,7 +307,13 @@ def _choose_steps(
     )
 
 
+def _group(recipe: TrainRecipe) -> int:
+    """Return how many sequences one row becomes: the answers to a prompt in grpo, else 1."""
+    return recipe["num_generations"] if "num_generations" in recipe.settings else 1
+
+
 def _planned(recipe: TrainRecipe, method: str) -> Training:
+    answer = recipe.settings.get("max_completion_length")
     return Training(
         method=method,
         tuning=recipe["tuning"],
@@ -308,6 +321,8 @@ def _planned(recipe: TrainRecipe, method: str) -> Training:
         batch=recipe["batch"],
         rank=16 if recipe["tuning"] == "full" else recipe["lora_r"],
         checkpointing=recipe["checkpointing"],
+        generations=_group(recipe),
+        answer=answer.value if answer else 0,
     )
 
 
@@ -326,10 +341,11 @@ def _does_not_fit(
 
 def memory_advice(recipe: TrainRecipe, flavor: str = "") -> str:
     """Return the three settings that change how much memory a training takes, and the flavor that has more."""
-    batch, length = max(1, recipe["batch"] // 2), max(64, recipe["max_length"] // 2)
+    name = "max_completion_length" if "max_completion_length" in recipe.settings else "max_length"
+    batch, length = max(1, recipe["batch"] // 2), max(64, recipe[name] // 2)
     third = "--load-in-4bit" if recipe["checkpointing"] and recipe["tuning"] == "lora" else "--gradient-checkpointing"
     third = "no --full" if recipe["checkpointing"] and recipe["tuning"] == "full" else third
-    advice = f"change --per-device-train-batch-size {batch}, --max-length {length}, {third}"
+    advice = f"change --per-device-train-batch-size {batch}, --{name.replace('_', '-')} {length}, {third}"
     return f"{advice}; or run it as a Job with --flavor {flavor}" if flavor else advice
 
 

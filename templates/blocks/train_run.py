@@ -563,7 +563,7 @@ class TrainWatcher:
             self._trackio.log({_trackio_name(name): value for name, value in numbers.items()}, step)
         shown = [
             f"{name} {numbers[name]:.4g}"
-            for name in ("loss", "eval_loss", "reward", "learning_rate")
+            for name in ("loss", "eval_loss", "reward", "eval_reward", "learning_rate")
             if name in numbers
         ]
         if first and shown:
@@ -810,15 +810,26 @@ def _steady_log(history: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]
 
 
 def finish_training(
-    job: TrainJob, plan: TrainPlan, args: argparse.Namespace, *, stamp: ScriptStamp, title: str, rows: int, kind: str
+    job: TrainJob,
+    plan: TrainPlan,
+    args: argparse.Namespace,
+    *,
+    stamp: ScriptStamp,
+    title: str,
+    rows: int,
+    kind: str,
+    told: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Persist the model with its log, plot and card; return the facts. `kind` is transformers' class that loads it."""
+    """Persist the model with its log, plot and card; return the facts.
+
+    `kind` is transformers' class that loads it, `told` what the card says after the figures, a section each.
+    """
     folder = plan.work / "model"
-    log = [json.loads(line) for line in (folder / TRAIN_LOG).read_text(encoding="utf-8").splitlines()]
+    log = training_log(plan)
     (folder / TRAIN_PLOT).write_bytes(plot_training(log))
 
     def make_card(existing: str | None) -> str:
-        return training_card(existing, job, plan, log, args, stamp=stamp, title=title, rows=rows, kind=kind)
+        return training_card(existing, job, plan, log, args, stamp=stamp, title=title, rows=rows, kind=kind, told=told)
 
     facts = {"steps": plan.settings["steps"], "rows": rows, **_last_figures(log)}
     if job.target.repo_id is None:
@@ -869,6 +880,7 @@ def training_card(
     title: str,
     rows: int,
     kind: str,
+    told: Sequence[str] = (),
 ) -> str:
     """Return the model card: base, data and their commits, settings with reasons, figures, plot, versions, how to load it."""
     adapter = not args.full and not args.merge
@@ -885,8 +897,9 @@ def training_card(
         + f"; licence: {md(licence)}.",
         "## Load it\n\n" + _loading(job, kind, adapter=adapter),
         "## Figures\n\n" + md_table([{key: f"{value:.6g}" for key, value in _last_figures(log).items()}]),
-        f"![Loss by step]({TRAIN_PLOT})",
+        f"![{'Reward' if any('reward' in entry for entry in log) else 'Loss'} by step]({TRAIN_PLOT})",
         f"All figures by step are in `{TRAIN_LOG}`" + (f"; also in Trackio, {md(plan.space)}." if plan.space else "."),
+        *told,
         "## Settings\n\n" + md_table(recipe),
         provenance(
             stamp,
@@ -904,8 +917,14 @@ def training_card(
     return render_card(existing, front_matter=front, body="\n\n".join(sections))
 
 
+def training_log(plan: TrainPlan) -> list[dict[str, Any]]:
+    """Return what a finished training logged, an entry for each step that was logged."""
+    lines = (plan.work / "model" / TRAIN_LOG).read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
 def plot_training(log: Sequence[Mapping[str, Any]]) -> bytes:
-    """Return the plot of the losses by step as PNG; the same log gives the same bytes."""
+    """Return the plot of the losses by step, or of the rewards, as PNG; the same log gives the same bytes."""
     import io
     import logging
 
@@ -914,8 +933,9 @@ def plot_training(log: Sequence[Mapping[str, Any]]) -> bytes:
 
     figure = Figure(figsize=(7, 3.5), layout="constrained")
     axes = figure.subplots()
-    for name in ("loss", "eval_loss", "reward"):
-        points = [(entry["step"], entry[name]) for entry in log if name in entry]
+    rewarded = any("reward" in entry for entry in log)  # the loss of such a training says nothing
+    for name in ("reward", "eval_reward") if rewarded else ("loss", "eval_loss"):
+        points = [(entry["step"], entry[name]) for entry in log if entry.get(name) is not None]
         if points:
             axes.plot(*zip(*points, strict=True), marker="." if len(points) < 40 else "", label=name.replace("_", " "))
     axes.set_xlabel("step")
@@ -936,9 +956,11 @@ def show_training(facts: Mapping[str, Any], *, as_json: bool) -> int:
 
 
 def _last_figures(log: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Return the first and the last loss, and the last of every other figure that says how good the model is."""
-    losses = [entry["loss"] for entry in log if "loss" in entry]
-    figures: dict[str, float] = {"first_loss": losses[0], "last_loss": losses[-1]} if losses else {}
+    """Return the first and the last loss and reward, and the last of every other figure that says how good the model is."""
+    figures: dict[str, float] = {}
+    for name in ("loss", "reward"):
+        values = [entry[name] for entry in log if entry.get(name) is not None]
+        figures |= {f"first_{name}": values[0], f"last_{name}": values[-1]} if values else {}
     for name in (
         "eval_loss",
         "mean_token_accuracy",
@@ -946,9 +968,9 @@ def _last_figures(log: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         "rewards/margins",
         "accuracy",
         "margin",
-        "reward",
+        "eval_reward",
     ):
-        values = [entry[name] for entry in log if name in entry]
+        values = [entry[name] for entry in log if entry.get(name) is not None]
         figures |= {name: values[-1]} if values else {}
     return figures
 

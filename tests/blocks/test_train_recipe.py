@@ -173,3 +173,42 @@ def test_processes_share_a_machine_without_gpus(monkeypatch: pytest.MonkeyPatch)
     alone, four = recipe_block.this_machine(None), recipe_block.this_machine(4)
     assert (alone.processes, four.processes, four.on_cpu) == (1, 4, True)
     assert four.flavor.ram_gb < alone.flavor.ram_gb / 3
+
+
+def choose_grpo(machine: Any, *words: str, **more: Any) -> Any:
+    args = parse(*words)
+    args.num_generations, args.max_completion_length = more.pop("asked", None), None
+    told = {"method": "grpo", "rates": RATES, "lengths": lengths(), "generations": 8, "answer": 512} | more
+    return recipe_block.choose_recipe(args, model=model(0.5), machine=machine, **told)
+
+
+@pytest.mark.parametrize(
+    ("processes", "answers"), [(1, 8), (2, 8), (3, 8), (4, 8), (8, 8), (1, 6), (3, 6), (1, 16), (1, 5)]
+)
+def test_a_step_of_grpo_has_whole_groups(processes: int, answers: int) -> None:
+    found = choose_grpo(gpu("NVIDIA H200", 141, processes), asked=answers)
+    step = found["batch"] * found["accumulation"] * processes
+    assert step % answers == 0
+    assert step >= 12
+    assert found["num_generations"] == answers
+    assert found["steps"] == -(-10_000 * answers // step)
+
+
+def test_answers_take_memory_and_time() -> None:
+    """The answers count as tokens of a row; what was asked for is named in the advice."""
+    machine, rows = gpu("NVIDIA H200", 141), lengths()
+    told = {
+        answer: recipe_block.check_fit(
+            choose_grpo(machine, "--batch-size", "8", answer=answer),
+            model(0.5),
+            rows,
+            machine,
+            method="grpo",
+            force=False,
+        )
+        for answer in (512, 4096)
+    }
+    gigabytes = {answer: float(lines[0].split()[2]) for answer, lines in told.items()}
+    assert gigabytes[4096] > 1.5 * gigabytes[512]
+    assert "--max-completion-length 256" in recipe_block.memory_advice(choose_grpo(machine))
+    assert "--max-length" in recipe_block.memory_advice(choose(machine))

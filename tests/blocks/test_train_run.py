@@ -192,6 +192,15 @@ def test_the_plot_is_the_same_each_time() -> None:
     assert run.plot_training([]).startswith(b"\x89PNG")
 
 
+def test_where_there_are_rewards_they_are_what_is_shown() -> None:
+    log = [{"step": n, "loss": 0.0, "reward": reward} for n, reward in ((1, 0.25), (2, None), (3, 1.0))]
+    plot = run.plot_training(log)
+    assert plot == run.plot_training([entry | {"loss": 5.0} for entry in log])
+    assert plot != run.plot_training([*log[:2], log[2] | {"reward": 0.5}])
+    figures = {"first_loss": 0.0, "last_loss": 0.0, "first_reward": 0.25, "last_reward": 1.0}
+    assert run._last_figures(log) == figures
+
+
 def job(target: Any, tmp_path: Path) -> Any:
     (tmp_path / "rows.jsonl").write_text('{"text": "a"}\n')
     described = source.resolve_source(str(tmp_path / "rows.jsonl"))

@@ -63,7 +63,8 @@ class Trainer:
 
 def children(pid: int) -> list[int]:
     """Return the processes that `pid` started, and those that they did."""
-    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    # each thread has children of its own, and uv has many threads
+    listed = [child for file in Path(f"/proc/{pid}/task").glob("*/children") for child in file.read_text().split()]
     return [one for child in listed for one in (int(child), *children(int(child)))]
 
 
