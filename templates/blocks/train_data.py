@@ -153,7 +153,8 @@ def hold_out(
     if strategy == "no":
         return rows, None, "no evaluation: --eval-strategy no"
     if asked:
-        named = resolve_source(source.given, config=source.config, split=asked, revision=source.commit, token=token)
+        pinned = None if "@" in source.given else source.commit
+        named = resolve_source(source.given, config=source.config, split=asked, revision=pinned, token=token)
         return rows, read_examples(named, token, None), f"evaluated on the split {asked}"
     if strategy == "auto" and (smoke or len(rows) < TRAIN_EVAL_FROM):
         why = "--max-steps is a smoke test or a budget" if smoke else f"fewer than {TRAIN_EVAL_FROM:,} rows"

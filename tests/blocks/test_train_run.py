@@ -209,7 +209,6 @@ def job(target: Any, tmp_path: Path) -> Any:
     )
     return run.TrainJob(
         target=target,
-        folder=tmp_path / "work",
         source=replace(described, repo_id="d/s_x", commit="d" * 40, identity="d" * 40),
         base=run.TrainBase(
             name="m/b",
