@@ -5265,7 +5265,8 @@ def hold_out(
     if strategy == "no":
         return rows, None, "no evaluation: --eval-strategy no"
     if asked:
-        named = resolve_source(source.given, config=source.config, split=asked, revision=source.commit, token=token)
+        pinned = None if "@" in source.given else source.commit
+        named = resolve_source(source.given, config=source.config, split=asked, revision=pinned, token=token)
         return rows, read_examples(named, token, None), f"evaluated on the split {asked}"
     if strategy == "auto" and (smoke or len(rows) < TRAIN_EVAL_FROM):
         why = "--max-steps is a smoke test or a budget" if smoke else f"fewer than {TRAIN_EVAL_FROM:,} rows"
@@ -5824,7 +5825,6 @@ class TrainJob:
     """
 
     target: TrainTarget
-    folder: Path
     source: Source
     base: TrainBase
     machine: TrainMachine
@@ -5911,7 +5911,6 @@ def open_training(args: argparse.Namespace, script: str, *, extra: Sequence[str]
     user = who_am_i(token).get("name") if token and target.repo_id else None
     return TrainJob(
         target=target,
-        folder=target.folder or Path(tempfile.mkdtemp(prefix="training-")),
         source=source,
         base=base,
         machine=machine,
@@ -5943,7 +5942,7 @@ def read_base(name: str, revision: str | None, token: str | None) -> TrainBase:
 
 def _pinned(args: argparse.Namespace, resume: Checkpoint | None) -> str | None:
     """Return the revision of the dataset: the commit that the first attempt took, where there was one."""
-    if resume is None or args.revision:
+    if resume is None or args.revision or "@" in args.dataset:
         return args.revision
     return resume.facts["dataset_commit"]
 
@@ -6099,8 +6098,9 @@ def make_plan(job: TrainJob, args: argparse.Namespace, recipe: TrainRecipe, meth
     if job.target.repo_id:
         settled = {"token": str(job.token), "private": job.private, "overwrite": args.overwrite, "dry_run": False}
         open_model(job.target.repo_id, job.run, **settled)
-    checkpoints = job.folder / CHECKPOINTS_FOLDER
-    require_disk(disk_needed(recipe, job.base.model, args.save_total_limit), job.folder)
+    folder = job.target.folder or Path(tempfile.mkdtemp(prefix="training-"))
+    require_disk(disk_needed(recipe, job.base.model, args.save_total_limit), folder)
+    checkpoints = folder / CHECKPOINTS_FOLDER
     checkpoints.mkdir(parents=True, exist_ok=True)
     path = job.resume.path if job.resume else None
     if job.resume and path is None:
@@ -6112,7 +6112,7 @@ def make_plan(job: TrainJob, args: argparse.Namespace, recipe: TrainRecipe, meth
         model=job.base.name,
         revision=job.base.commit,
         label=job.source.label,
-        folder=str(job.folder),
+        folder=str(folder),
         checkpoint=str(path) if path else None,
         repo_id=job.target.repo_id,
         run=asdict(job.run) | {"dataset_commit": job.source.commit},
@@ -6560,6 +6560,7 @@ def finish_training(
     if job.target.repo_id is None:
         _move_to_folder(job, folder, make_card)
         return facts | {"output": str(job.target)}
+    _make_whole(folder, job.run, make_card)
     _await_hub(job.target.repo_id, job.token)
     commit = persist_model(job.target.repo_id, folder, job.run, token=str(job.token), make_card=make_card)
     shutil.rmtree(plan.work / CHECKPOINTS_FOLDER, ignore_errors=True)
@@ -6568,6 +6569,14 @@ def finish_training(
     else:
         _move_to_folder(job, folder, make_card)
     return facts | {"output": job.target.repo_id, "commit": commit}
+
+
+def _make_whole(folder: Path, run: Run, make_card: Callable[[str | None], str]) -> None:
+    """Put card and manifest into the folder: where the Hub refuses the model, somebody uploads it as it lies there."""
+    (folder / "README.md").write_text(make_card(None), encoding="utf-8")
+    nothing = ModelHeld(head="", private=False, files={}, manifest={}, card=None)
+    manifest = _model_wanted(folder, run, nothing, None, "")[MODEL_MANIFEST]
+    (folder / MODEL_MANIFEST).write_bytes(bytes(manifest))  # type: ignore[arg-type]
 
 
 def _await_hub(repo_id: str, token: str | None) -> None:
@@ -6625,7 +6634,8 @@ def training_card(
             packages=("trl", "transformers", "peft", "datasets", "torch"),
         ),
     ]
-    front: dict[str, Any] = {"base_model": base.name, "library_name": "peft" if adapter else "transformers"}
+    front: dict[str, Any] = {"library_name": "peft" if adapter else "transformers"}
+    front |= {"base_model": base.name} if base.commit else {}  # a folder here is nothing that the Hub could link
     front |= {"license": base.licence} if base.licence else {}
     front |= {"datasets": [source.repo_id]} if source.repo_id else {}
     front["tags"] = ["trl", plan.method.lower(), *([] if args.full else ["lora"])]
