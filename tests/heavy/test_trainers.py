@@ -22,10 +22,10 @@ STEPS = ("--max-steps", "6", "--save-steps", "1", "--commit-every", "0", "--logg
 # Where the runs of one training are stopped, one after the other; each next one goes on from where the last one was.
 STOPS = (
     (signal.SIGKILL, "step 1:", "settings"),
-    (signal.SIGKILL, "checkpoint 2 is in", "going on after step 1"),
-    (signal.SIGKILL, "step 4:", "going on after step"),
+    (signal.SIGKILL, "checkpoint 2 is in", "settings"),
+    (signal.SIGKILL, "step 4:", "going on after step 2"),
     (signal.SIGTERM, "step 4:", "going on after step 3"),
-    (signal.SIGKILL, "step 6:", "going on after step 4"),
+    (signal.SIGKILL, "step 6:", "going on after step"),
 )
 KINDS = {"sft": "AutoModelForCausalLM", "dpo": "AutoModelForCausalLM", "reward": "AutoModelForSequenceClassification"}
 Rows = Callable[[str], list[dict[str, Any]]]
