@@ -322,13 +322,17 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """What the model itself says. `log_probabilities` are those of the token after `prompts[i][:n]`, by (i, n)."""
+    """What the model itself says. `log_probabilities` are those of the token after `prompts[i][:n]`, by (i, n).
+
+    `weights` are how many numbers each of its tensors holds.
+    """
 
     prompts: tuple[tuple[int, ...], ...]
     texts: tuple[tuple[int, ...], ...]
     log_probabilities: Mapping[tuple[int, int], np.ndarray]
     template: str | None
     words: int
+    weights: Mapping[str, int]
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -1436,6 +1440,7 @@ def read_reference(model: Path, adapter: Path | None) -> Reference:
         log_probabilities=found,
         template=tokenizer.chat_template if isinstance(tokenizer.chat_template, str) else None,
         words=len(tokenizer),
+        weights=count_weights(model),
     )
 
 
@@ -1533,21 +1538,25 @@ def read_gguf(
     }
     problems = [f"its {name} is {found}, not {wanted}" for name, (found, wanted) in checks.items() if found != wanted]
     counts = {name: int(tensor.n_elements) for name, tensor in tensors.items() if not NO_WEIGHTS.fullmatch(name)}
-    problems += wrong_count(sum(counts.values()), job.source, model)
+    problems += wrong_count(sum(counts.values()), job.source, reference.weights)
     shapes = hashlib.sha256(
         json.dumps({name: [int(n) for n in one.shape] for name, one in sorted(tensors.items())}).encode()
     )
     return problems, {"tensors": len(tensors), "parameters": sum(counts.values()), "shapes": shapes.hexdigest()[:16]}
 
 
-def wrong_count(found: int, source: Source, model: Path) -> list[str]:
-    """Return the complaint that weights are missing or too many; a head that is the embedding may be there once or twice."""
-    counts = {
+def count_weights(model: Path) -> dict[str, int]:
+    """Return how many numbers each tensor of the model holds."""
+    return {
         name: math.prod(entry["shape"])
         for shard in model.glob("*.safetensors")
         for name, entry in read_header(shard)[0].items()
         if name != "__metadata__" and not NO_WEIGHTS.fullmatch(name)
     }
+
+
+def wrong_count(found: int, source: Source, counts: Mapping[str, int]) -> list[str]:
+    """Return the complaint that weights are missing or too many; a head that is the embedding may be there once or twice."""
     total = sum(counts.values())
     head = next((count for name, count in counts.items() if name.endswith("lm_head.weight")), 0)
     if found in {total, total - head} or not counts:

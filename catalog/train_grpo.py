@@ -4707,7 +4707,7 @@ def push_checkpoints(repo_id: str, folder: Path, run: Run, token: str) -> str:
         held = look_at_model(repo_id, token)
         if held is None:
             raise RuntimeError(f"{repo_id} is not there any more")
-        wanted = _model_wanted(folder, run, held, None, CHECKPOINTS_FOLDER)
+        wanted = _model_wanted(folder, run, held, None, CHECKPOINTS_FOLDER, keep=())
         stale = _model_stale(held, wanted, CHECKPOINTS_FOLDER)
         commit = _model_commit(repo_id, held, wanted, stale, run, token)
         if commit is not None:
@@ -4727,7 +4727,7 @@ class CheckpointPusher:
         self._limit, self._every = limit, every
         self._changed = threading.Condition()
         self._waiting: Path | None = None
-        self._busy, self._closing, self._cancelled, self._refused = False, False, False, False
+        self._busy, self._closing, self._cancelled, self._refused, self._ended = False, False, False, False, False
         self.pushed: list[int] = []
         self._thread = threading.Thread(target=self._work, name="checkpoints", daemon=True)
         self._thread.start()
@@ -4741,15 +4741,15 @@ class CheckpointPusher:
             self._waiting = staged
             self._changed.notify_all()
             if not self._every:
-                self._changed.wait_for(lambda: not self._busy and self._waiting is None, CHECKPOINT_PAUSE_S)
+                self._changed.wait_for(self._is_idle, CHECKPOINT_PAUSE_S)
 
     def close(self, seconds: float) -> bool:
         """Wait at most so long until the newest checkpoint is pushed; return whether it is."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-            done = self._changed.wait_for(lambda: not self._busy and self._waiting is None, seconds)
-        return done and not self._refused
+            self._changed.wait_for(self._is_idle, seconds)
+            return not self._busy and self._waiting is None and not self._refused
 
     def cancel(self) -> None:
         """Push nothing more: the model itself is there. A push that is under way comes to its end first."""
@@ -4761,7 +4761,18 @@ class CheckpointPusher:
             self._changed.notify_all()
             self._changed.wait_for(lambda: not self._busy)
 
+    def _is_idle(self) -> bool:
+        return not self._busy and (self._waiting is None or self._ended)
+
     def _work(self) -> None:
+        try:
+            self._push_each()
+        finally:  # whatever ends this thread: nobody waits for it
+            with self._changed:
+                self._busy, self._ended = False, True
+                self._changed.notify_all()
+
+    def _push_each(self) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting is not None)
@@ -5847,6 +5858,7 @@ TRAIN_REQUEST = (
         "split",
         "map",
         "as_chat",
+        "skip_bad_rows",
         "max_samples",
         "eval_split",
         "eval_strategy",
@@ -6629,7 +6641,7 @@ def _make_whole(folder: Path, run: Run, make_card: Callable[[str | None], str]) 
     """Put card and manifest into the folder: where the Hub refuses the model, somebody uploads it as it lies there."""
     (folder / "README.md").write_text(make_card(None), encoding="utf-8")
     nothing = ModelHeld(head="", private=False, files={}, manifest={}, card=None)
-    manifest = _model_wanted(folder, run, nothing, None, "")[MODEL_MANIFEST]
+    manifest = _model_wanted(folder, run, nothing, None, "", keep=())[MODEL_MANIFEST]
     (folder / MODEL_MANIFEST).write_bytes(bytes(manifest))  # type: ignore[arg-type]
 
 

@@ -68,6 +68,7 @@ TRAIN_REQUEST = (
         "split",
         "map",
         "as_chat",
+        "skip_bad_rows",
         "max_samples",
         "eval_split",
         "eval_strategy",
@@ -850,7 +851,7 @@ def _make_whole(folder: Path, run: Run, make_card: Callable[[str | None], str]) 
     """Put card and manifest into the folder: where the Hub refuses the model, somebody uploads it as it lies there."""
     (folder / "README.md").write_text(make_card(None), encoding="utf-8")
     nothing = ModelHeld(head="", private=False, files={}, manifest={}, card=None)
-    manifest = _model_wanted(folder, run, nothing, None, "")[MODEL_MANIFEST]
+    manifest = _model_wanted(folder, run, nothing, None, "", keep=())[MODEL_MANIFEST]
     (folder / MODEL_MANIFEST).write_bytes(bytes(manifest))  # type: ignore[arg-type]
 
 

@@ -199,6 +199,19 @@ def test_a_refusal_ends_the_pushing_and_nothing_else(
     assert "no more of them will be sent" in capsys.readouterr().err
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_mistake_of_ours_in_the_thread_holds_no_training(
+    save: Save, folder: Path, pusher: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "push_checkpoints", lambda *_: {}["no such key"])
+    push = pusher()
+    for step in (1, 2):
+        save(step)
+        push.push(folder)
+    assert not push.close(60)
+    push.cancel()
+
+
 def test_nothing_is_left_beside_the_checkpoints(
     here: Hub, save: Save, folder: Path, pusher: Callable[..., object]
 ) -> None:

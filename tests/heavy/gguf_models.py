@@ -13,12 +13,12 @@ import json
 import shutil
 import sys
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 PROMPT = [1, 305, 75, 288, 292, 295, 302, 308]
 LENGTH = 12
+LESSONS = 25
 SMALL = {
     "vocab_size": 512,
     "hidden_size": 256,
@@ -45,42 +45,47 @@ def make(base: Path, folder: Path) -> None:
     answers = {}
     for number, (name, (config, options)) in enumerate(MODELS.items()):
         place = folder / name
-        model = steadiest(lambda config=config, options=options: build(config, options))
+        model = build(config, options)
         # a shard of its own for half of them: what has several files is read as one model
         model.save_pretrained(place, max_shard_size="1MB" if number % 2 == 0 else "1GB")
         tokenizer(base, place, name)
-        answers[name] = greedy(model.float())[0]
-    tuned = steadiest(lambda: adapted(folder / "llama"))
+        answers[name] = greedy(model.float())
+    tuned = adapted(folder / "llama")
     tuned.save_pretrained(folder / "adapter")
-    answers["adapter"] = greedy(tuned)[0]
+    answers["adapter"] = greedy(tuned)
     pickled(folder / "gemma", folder / "pickled")
     answers["pickled"] = answers["gemma"]
     (folder / "answers.json").write_text(json.dumps(answers))
 
 
 def build(config: str, options: dict[str, Any]) -> Any:
-    """Return a random model in bfloat16."""
+    """Return a model in bfloat16 that knows what to say."""
     import torch
     import transformers
 
+    torch.manual_seed(0)
     made = getattr(transformers, config)(**{**SMALL, **options})
-    return transformers.AutoModelForCausalLM.from_config(made, dtype=torch.bfloat16).eval()
+    return taught(transformers.AutoModelForCausalLM.from_config(made, dtype=torch.float32)).to(torch.bfloat16)
 
 
-def steadiest(make_one: Callable[[], Any]) -> Any:
-    """Return the random model that is surest of each token it says: rounding weights must not change any."""
+def taught(model: Any) -> Any:
+    """Return the model, trained to say random tokens after the prompt: rounding its weights must not change any."""
     import torch
 
-    found = []
-    for seed in range(3):
-        torch.manual_seed(seed)
-        model = make_one()
-        found.append((greedy(model)[1], seed, model))
-    return max(found, key=lambda item: item[:2])[2]
+    said = torch.randint(3, SMALL["vocab_size"], (LENGTH,)).tolist()
+    tokens = torch.tensor([[*PROMPT, *said]])
+    model.train()
+    optimizer = torch.optim.AdamW([weight for weight in model.parameters() if weight.requires_grad], lr=1e-3)
+    for _ in range(LESSONS):
+        model(input_ids=tokens, labels=tokens).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert greedy(model.eval()) == said
+    return model
 
 
 def adapted(base: Path) -> Any:
-    """Return the model with a random adapter of every kind of scaling."""
+    """Return the model with an adapter of every kind of scaling, which says something else."""
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
@@ -88,7 +93,7 @@ def adapted(base: Path) -> Any:
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     options = {"r": 8, "lora_alpha": 16, "use_rslora": True, "use_dora": True, "init_lora_weights": False}
     tuned = get_peft_model(model, LoraConfig(target_modules="all-linear", alpha_pattern={"q_proj": 4}, **options))
-    return tuned.eval()
+    return taught(tuned)
 
 
 def pickled(model: Path, folder: Path) -> None:
@@ -105,18 +110,15 @@ def pickled(model: Path, folder: Path) -> None:
     torch.save(weights, folder / "pytorch_model.bin")
 
 
-def greedy(model: Any) -> tuple[list[int], float]:
-    """Return the likeliest tokens, one after the other, and by how many deviations the closest second was behind."""
+def greedy(model: Any) -> list[int]:
+    """Return the likeliest tokens, one after the other."""
     import torch
 
-    tokens, margins = list(PROMPT), []
+    tokens = list(PROMPT)
     with torch.inference_mode():
         for _ in range(LENGTH):
-            logits = model(input_ids=torch.tensor([tokens])).logits[0, -1].float()
-            first, second = logits.topk(2).values
-            margins.append(float((first - second) / logits.std()))
-            tokens.append(int(logits.argmax()))
-    return tokens[len(PROMPT) :], min(margins)
+            tokens.append(int(model(input_ids=torch.tensor([tokens])).logits[0, -1].argmax()))
+    return tokens[len(PROMPT) :]
 
 
 def tokenizer(base: Path, place: Path, name: str) -> None:
