@@ -14,9 +14,9 @@
 #     "requests>=2.32,<3",  # used by: llama.cpp's converter
 #     "safetensors>=0.7,<1",
 #     "sentencepiece>=0.2.1,<0.3",
-#     "torch>=2.9,<3",
+#     "torch>=2.13,<3",
 #     "tqdm>=4.67,<5",
-#     "transformers>=5.10,<6",
+#     "transformers>=5.19,<6",
 #     "xllamacpp>=2026.10,<2027",
 # ]
 #

@@ -10,9 +10,9 @@
 #     "polars>=2.1,<3",
 #     "pyarrow>=26,<27",
 #     "pyyaml>=6,<7",
-#     "torch>=2.8,<3",
+#     "torch>=2.13,<3",
 #     "tqdm>=4.67,<5",
-#     "transformers>=5,<6",
+#     "transformers>=5.19,<6",
 #     "vllm>=0.32,<0.33; sys_platform == 'linux'",
 # ]
 #

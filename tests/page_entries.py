@@ -35,6 +35,7 @@ def _entry(index: Index, number: int) -> Entry:
     first, second = WORDS[number % 12], WORDS[number // 12 % 12]
     name = f"{first}-{second}-{number:05}"
     flavor, price = FLAVORS[number % 5]
+    shown = base.rehearsal or next(entry.rehearsal for entry in index.entries if entry.rehearsal)
     day = f"2026-{1 + number % 11:02}-{1 + number % 28:02}"
     entry = changed(
         base,
@@ -49,7 +50,7 @@ def _entry(index: Index, number: int) -> Entry:
             "launch": {**base.launch, "flavor": flavor},
         },
         cost={"as_of": "2026-11-20", "flavor": flavor, "usd_per_hour": price, "usd_at_timeout": price * (number % 9)},
-        rehearsal={"date": day, "stale": number % 7 == 3, "passed": number % 11 != 5},
+        rehearsal={**shown, "date": day, "stale": number % 7 == 3, "passed": number % 11 != 5},
         status="preview" if number % 10 == 9 else "stable",
         source={
             "path": f"{name}.py",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import random
 import re
 import resource
@@ -247,21 +246,24 @@ def test_a_token_that_may_not_write(
     assert server.requests == []
 
 
+@pytest.mark.heavy
+@pytest.mark.inference
 def test_killed_at_each_part_and_run_again(environment: dict[str, str], tmp_path: Path) -> None:
     """Every question that was not in a finished part is asked again, no other; the rows are those of a quiet run."""
     prompts(tmp_path)
     with chat_server() as quiet:
         argv = [sys.executable, CATALOG / NAME, *asked(quiet, "prompts.jsonl", "./whole")]
         assert subprocess.run(argv, cwd=tmp_path, env=environment, capture_output=True).returncode == 0
-    with chat_server(pause=0.05) as server:
-        words = asked(server, "prompts.jsonl", "./out", "--concurrency", "2", "--part-rows", "2")
-        argv = [sys.executable, CATALOG / NAME, *words]
-        for parts in range(1, 11):
+    with chat_server(pause=0.2) as server:
+        words = asked(server, "prompts.jsonl", "./out", "--concurrency", "2")
+        argv = [sys.executable, CATALOG / NAME, *words, "--part-rows", "1"]
+        for _ in range(10):
+            parts = len(list(tmp_path.glob("out/data/train-*.parquet")))
             process = subprocess.Popen(argv, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
-            while len(list(tmp_path.glob("out/data/train-*.parquet"))) < parts and process.poll() is None:
+            while len(list(tmp_path.glob("out/data/train-*.parquet"))) == parts and process.poll() is None:
                 time.sleep(0.005)
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait()
+            process.kill()
+            assert process.wait() == -signal.SIGKILL
         done = subprocess.run(argv, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert told(done)["rows"] == 23
     assert answers(tmp_path / "out").equals(answers(tmp_path / "whole"))

@@ -130,7 +130,7 @@ def test_every_script_of_the_catalogue(catalogue, client, shell, name):
 
 
 def test_dependencies_python_flavor_timeout_variables_and_volumes(catalogue, client, shell):
-    target = find_target(SCRIPTS[0], catalogue, load_index(catalogue))
+    target = find_target("dataset-inspector", catalogue, load_index(catalogue))
     found = same_jobs(command(target, ("a",), ASKED), client, shell)
     assert found["command"] == [
         "uv",
@@ -152,7 +152,7 @@ def test_dependencies_python_flavor_timeout_variables_and_volumes(catalogue, cli
 
 
 def test_an_image(catalogue, client, shell):
-    target = find_target(SCRIPTS[0], catalogue, load_index(catalogue))
+    target = find_target("dataset-inspector", catalogue, load_index(catalogue))
     found = same_jobs(command(target, ("a",), Launch(image="vllm/vllm-openai:v1")), client, shell)
     assert found["image"] == "vllm/vllm-openai:v1"
 

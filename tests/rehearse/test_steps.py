@@ -63,7 +63,7 @@ WHOLE = {
     ),
     "swallows a 500": (
         "faults",
-        "500 at POST /api/datasets/rehearsal/output/commit/main (3): exit code 0, but",
+        "500 at POST /api/datasets/rehearsal/output/commit/main (5): exit code 0, but",
         [
             (
                 "            if error.code not in (409,",
