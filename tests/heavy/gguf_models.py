@@ -10,6 +10,7 @@ tokenizer.model where there is one: so they get the same words as a SentencePiec
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
 import urllib.request
@@ -18,7 +19,7 @@ from typing import Any
 
 PROMPT = [1, 305, 75, 288, 292, 295, 302, 308]
 LENGTH = 12
-LESSONS = 25
+LEARNT = 0.5
 SMALL = {
     "vocab_size": 512,
     "hidden_size": 256,
@@ -76,8 +77,10 @@ def taught(model: Any) -> Any:
     tokens = torch.tensor([[*PROMPT, *said]])
     model.train()
     optimizer = torch.optim.AdamW([weight for weight in model.parameters() if weight.requires_grad], lr=1e-3)
-    for _ in range(LESSONS):
-        model(input_ids=tokens, labels=tokens).loss.backward()
+    loss = torch.tensor(math.inf)
+    while loss > LEARNT:  # and no further: a model that knows nothing else is not like any that people have
+        loss = model(input_ids=tokens, labels=tokens).loss
+        loss.backward()
         optimizer.step()
         optimizer.zero_grad()
     assert greedy(model.eval()) == said

@@ -20,7 +20,7 @@ from jobshelf.rehearse.tiny_model import tiny_model
 from jobshelf.testing import rehearse
 from support import BIN
 
-pytestmark = [pytest.mark.heavy, pytest.mark.gguf, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 SCRIPT = CATALOG / "convert_to_gguf.py"
 MODELS = Path(__file__).parent / "gguf_models.py"
 ARCHITECTURES = {
@@ -95,6 +95,8 @@ def said(own_python: Callable[..., str], files: list[Path]) -> list[list[int]]:
     return list(json.loads(own_python(MODELS, "read", *files)).values())
 
 
+@pytest.mark.heavy
+@pytest.mark.gguf
 def test_architectures_and_an_adapter(
     convert: Convert, made: Path, own_python: Callable[..., str], tmp_path: Path
 ) -> None:
@@ -112,6 +114,8 @@ def test_architectures_and_an_adapter(
     assert not list(tmp_path.glob(".*.work"))
 
 
+@pytest.mark.heavy
+@pytest.mark.gguf
 def test_a_model_that_its_file_disagrees_with(
     user: dict[str, str], made: Path, own_python: Callable[..., str], tmp_path: Path
 ) -> None:
@@ -132,6 +136,8 @@ def test_a_model_that_its_file_disagrees_with(
     assert said(own_python, files) == [answers["qwen2"], answers["qwen2"]]
 
 
+@pytest.mark.heavy
+@pytest.mark.gguf
 def test_pickled_weights_in_several_files(
     convert: Convert, made: Path, own_python: Callable[..., str], tmp_path: Path
 ) -> None:
@@ -161,6 +167,7 @@ def published(hub: Hub, client: HfApi, made: Path) -> Iterator[None]:
     yield
 
 
+@pytest.mark.sweep  # llama.cpp's library is built first, which takes minutes
 @pytest.mark.usefixtures("published")
 def test_the_variables_of_the_script_that_this_one_replaces(
     convert: Convert, client: HfApi, hub: Hub, made: Path, own_python: Callable[..., str], tmp_path: Path
@@ -192,6 +199,8 @@ def test_the_variables_of_the_script_that_this_one_replaces(
     assert not [request for request in hub.journal()[seen:] if request.wrote]
 
 
+@pytest.mark.heavy
+@pytest.mark.gguf
 def test_killed_at_five_points_and_run_again(
     cpu_builds: Mapping[str, str], monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
 ) -> None:
