@@ -4413,8 +4413,7 @@ class TrackioRun:
 
             call(trackio)
             self._failures = 0
-        # vet: ignore[UVS306] -- whatever it is, a training is worth more than its figures
-        except Exception as error:  # noqa: BLE001 - see above
+        except Exception as error:  # noqa: BLE001  # vet: ignore[UVS306] -- a training is worth more than its figures
             self._failures += 1
             note(f"Trackio: {one_line(error) or type(error).__name__}; the training goes on")
 
