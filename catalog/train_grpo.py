@@ -112,27 +112,10 @@ OWN_OPTIONS = (
     *("rewards", "regex", "target_length", "system_prompt", "num_generations", "max_completion_length", "temperature"),
     *("top_p", "beta", "epsilon", "loss_type", "scale_rewards", "mask_truncated_completions", "use_vllm"),
 )
-REWARDS = {
-    "maths": "1 for an answer equal to the column `answer` as mathematics, else 0",
-    "exact": "1 for an answer equal to the column `answer` as text, else 0",
-    "format": "1 for <think>...</think><answer>...</answer> and nothing around it, else 0",
-    "think": "1 for <think>...</think> and then an answer, else 0",
-    "length": "0 down to -1, for what is too long (DAPO), or for the distance from --target-length",
-    "regex": "1 where the pattern --regex is found, else 0",
-}
-ANSWERED = ("maths", "exact")  # these need to know the right answer
 ANSWER_COLUMNS = ("answer", "solution")
-TRL_REWARDS = {
-    "accuracy_reward": "maths",
-    "reasoning_accuracy_reward": "maths",
-    "think_format_reward": "think",
-    "get_soft_overlong_punishment": "length",
-}
 LOSSES = ("dapo", "grpo", "dr_grpo", "bnpo", "cispo", "sapo", "vespo")
 GENERATIONS, COMPLETION_TOKENS = 8, 512
-OVERLONG_SHARE = 0.2  # of the longest answer: where the length begins to cost
 VLLM_SUPPORTED = ((0, 22), (0, 31))  # what TRL 1.16 supports, first and last
-SHOWN_STEPS, SHOWN_CHARACTERS, COMPLETIONS_FILE = 10, 400, "completions.json"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -235,33 +218,6 @@ def parse_words(argv: Sequence[str]) -> argparse.Namespace:
     return args
 
 
-def weigh_rewards(words: Sequence[str], weights: Sequence[float] | None) -> dict[str, float]:
-    """Return the weight of each reward that `words` name, as in `["maths", "format=0.2"]`. Raises ValueError."""
-    if weights is not None and len(weights) != len(words):
-        raise ValueError(f"{len(weights)} weights for {len(words)} rewards: --reward-weights needs one for each")
-    found: dict[str, float] = {}
-    for place, word in enumerate(words):
-        given, equals, weight = word.partition("=")
-        name = TRL_REWARDS.get(given, given)
-        if name not in REWARDS:
-            close = difflib.get_close_matches(name, REWARDS, n=1)
-            hint = f"; did you mean {close[0]}?" if close else " (functions of your own cannot be loaded)"
-            raise ValueError(f"there is no reward {given!r}; there are {', '.join(REWARDS)}{hint}")
-        if name in found:
-            raise ValueError(f"the reward {name!r} is named twice")
-        found[name] = _weight(word, weight) if equals else weights[place] if weights else 1.0
-        if not math.isfinite(found[name]) or not found[name]:
-            raise ValueError(f"the weight of {name!r} is no number other than 0: write {name}=0.5")
-    return found
-
-
-def _weight(word: str, weight: str) -> float:
-    try:
-        return float(weight)
-    except ValueError:
-        raise ValueError(f"{word!r} has no number for a weight: write NAME=0.5") from None
-
-
 def check_rewards(args: argparse.Namespace) -> None:
     """Raise ValueError for a reward without what it needs, or something given for a reward that was not named."""
     if ("regex" in args.rewards) != (args.regex is not None):
@@ -328,7 +284,7 @@ def route_answers(rows: Dataset, rewards: Mapping[str, float], label: str) -> Da
     """
     from datasets import Value
 
-    needy = [name for name in rewards if name in ANSWERED]
+    needy = [name for name in rewards if name in REWARDS_COMPARED]
     if not needy:
         return rows.select_columns(["prompt"])
     column = next((name for name in ANSWER_COLUMNS if name in rows.column_names), None)
@@ -542,160 +498,6 @@ def generation_settings(plan: TrainPlan) -> dict[str, Any]:
         "vllm_gpu_memory_utilization": options["vllm_gpu_memory_utilization"],
         "vllm_max_model_length": recipe["max_length"] + recipe["max_completion_length"],
     }
-
-
-# --- the rewards ---
-
-
-def make_reward(name: str, plan: TrainPlan) -> Callable[..., list[float | None]]:
-    """Return the reward `name` as TRL calls it: with the answers of a batch, their tokens, and the columns of their rows."""
-    options, longest = plan.options, plan.settings["max_completion_length"]
-
-    def reward(completions: Sequence[Any], completion_ids: Sequence[Any], **columns: Any) -> list[float | None]:  # noqa: ANN401
-        texts = [completion_text(one) for one in completions]
-        if name in ANSWERED:
-            judge = judge_maths if name == "maths" else judge_exact
-            right = columns["answer"]
-            return [None if known is None else judge(text, known) for text, known in zip(texts, right, strict=True)]
-        if name == "length":
-            return [judge_length(len(tokens), longest, options["target_length"]) for tokens in completion_ids]
-        if name == "regex":
-            return [float(bool(re.search(options["regex"], text))) for text in texts]
-        return [{"format": judge_format, "think": judge_think}[name](text) for text in texts]
-
-    reward.__name__ = name  # TRL logs it as rewards/NAME/mean
-    return reward
-
-
-def completion_text(completion: str | Sequence[Mapping[str, Any]]) -> str:
-    """Return what the model said: the text, or the contents of its turns."""
-    if isinstance(completion, str):
-        return completion
-    return "\n".join(str(turn.get("content") or "") for turn in completion)
-
-
-def given_answer(text: str) -> str | None:
-    """Return the final answer that a text gives: in <answer> tags, boxed, after "answer is" or ####, or its only line.
-
-    What stands before </think> is no answer, and a text that never leaves its <think> gives none.
-    """
-    said = text.rpartition("</think>")[2]
-    if "<think>" in said:
-        return None
-    tagged = re.findall(r"<answer>((?:(?!</?answer>).)*)</answer>", said, re.DOTALL)
-    said = (tagged[-1] if tagged else said).rpartition("####")[2].strip()
-    answer = final_answer(said) or (tidy_answer(said) if "\n" not in said else "")
-    return answer if 0 < len(answer) <= ANSWERS_LONGEST else None
-
-
-def judge_maths(text: str, right: str) -> float:
-    """Return 1 when the answer in `text` is `right` as mathematics (1/2, 0.5 and \\frac{1}{2} are one), else 0."""
-    given = given_answer(text)
-    return float(given is not None and same_answer(given, right))
-
-
-def judge_exact(text: str, right: str) -> float:
-    """Return 1 when the answer in `text` is `right` as text, spaces and dollar signs apart, else 0."""
-    return float(given_answer(text) == tidy_answer(right))
-
-
-def judge_format(text: str) -> float:
-    """Return 1 for one <think> part and one <answer> part and nothing around them, else 0."""
-    tags = ("<think>", "</think>", "<answer>", "</answer>")
-    once = all(text.count(tag) == 1 for tag in tags)
-    return float(once and bool(re.fullmatch(r"\s*<think>.*</think>\s*<answer>.*</answer>\s*", text, re.DOTALL)))
-
-
-def judge_think(text: str) -> float:
-    """Return 1 for one <think> part at the start, closed, and an answer after it, else 0."""
-    thought, closed, said = text.strip().partition("</think>")
-    return float(thought.startswith("<think>") and bool(closed) and bool(said.strip()) and text.count("<think>") == 1)
-
-
-def judge_length(tokens: int, longest: int, target: int | None) -> float:
-    """Return 0 for a length that is wanted, down to -1.
-
-    With a `target`, the distance from it as a part of it (as in L1, https://arxiv.org/abs/2503.04697); without, the soft
-    overlong punishment of DAPO (https://arxiv.org/abs/2503.14476, eq. 13) over the last OVERLONG_SHARE of `longest`.
-    """
-    if target:
-        return -min(1.0, abs(tokens - target) / target)
-    free = longest * (1 - OVERLONG_SHARE)
-    return -min(1.0, max(0.0, tokens - free) / (longest - free))
-
-
-# --- what the log and the card tell of the rewards ---
-
-
-def keep_completions(trainer: Any, plan: TrainPlan) -> None:  # noqa: ANN401 - TRL's GRPOTrainer
-    """Write the answers of the last step to the work folder when the training ends."""
-    from transformers import TrainerCallback
-
-    class Keep(TrainerCallback):
-        def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401
-            kept = trainer._logs
-            rewards = list(zip(*kept["rewards"].values(), strict=True))
-            shown = list(zip(kept["prompt"], kept["completion"], rewards, strict=True))
-            entries = [
-                {"prompt": completion_text(prompt), "answer": completion_text(answer), "rewards": values}
-                for prompt, answer, values in shown[-plan.options["num_completions_to_print"] :]
-            ]
-            if entries:
-                (plan.work / COMPLETIONS_FILE).write_text(json.dumps(entries), encoding="utf-8")
-
-    trainer.add_callback(Keep())
-
-
-def tell_silence(log: Sequence[Mapping[str, Any]]) -> None:
-    """Say so when all answers to each prompt were rewarded alike throughout: nothing can be learned from that."""
-    silent = [entry["frac_reward_zero_std"] for entry in log if entry.get("frac_reward_zero_std") is not None]
-    if silent and min(silent) >= 1:
-        note("all answers to each prompt had the same reward in every step: the model learned nothing")
-
-
-def told_rewards(rewards: Mapping[str, float]) -> str:
-    """Return the section of the card that says what was rewarded."""
-    rows = [
-        {"reward": name, "weight": f"{weight:g}", "what it gives": REWARDS[name]} for name, weight in rewards.items()
-    ]
-    return "## Rewards\n\n" + md_table(rows)
-
-
-def told_steps(log: Sequence[Mapping[str, Any]], rewards: Mapping[str, float]) -> str:
-    """Return the mean rewards of at most SHOWN_STEPS steps, the first and the last among them."""
-    entries = [entry for entry in log if entry.get("reward") is not None]
-    most = min(SHOWN_STEPS, len(entries))
-    shown = [entries[round(number * (len(entries) - 1) / max(1, most - 1))] for number in range(most)]
-    columns = {"mean reward": "reward", **{name: f"rewards/{name}/mean" for name in rewards}}
-    columns |= {"mean tokens": "completions/mean_length", "cut off": "completions/clipped_ratio"}
-    rows = [
-        {"step": entry["step"], **{title: _figure(entry.get(name)) for title, name in columns.items()}}
-        for entry in shown
-    ]
-    return md_table(rows) if rows else ""
-
-
-def _figure(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"
-
-
-def told_completions(plan: TrainPlan) -> list[str]:
-    """Return the section with answers of the last step, none when they were not asked for."""
-    file = plan.work / COMPLETIONS_FILE
-    if not plan.options["log_completions"] or not file.is_file():
-        return []
-    names = list(plan.options["rewards"])
-    rows = [
-        {"prompt": _cut(entry["prompt"]), "answer": _cut(entry["answer"])}
-        | {name: _figure(value) for name, value in zip(names, entry["rewards"], strict=True)}
-        for entry in json.loads(file.read_text(encoding="utf-8"))
-    ]
-    file.unlink()
-    return ["## Answers of the last step\n\n" + md_table(rows)]
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]} ..."
 
 
 # --- block: exits 1 (jobshelf) ---
@@ -5203,7 +5005,11 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     add("--trackio-space", "--trackio-space-id", metavar="SPACE", help="Space with the figures; on Jobs USER/trackio")
     add("--commit-every", type=not_negative, default=60.0, metavar="S", help="seconds between pushes (default: 60)")
     add("--force", action="store_true", help="start although the memory estimate says that it does not fit")
-    add("--overwrite", action="store_true", help="replace what another run left in the output; begins anew")
+    add(
+        "--overwrite",
+        action="store_true",
+        help="replace what another run, or this one once complete, left in the output",
+    )
     privacy = parser.add_mutually_exclusive_group()
     privacy.add_argument("--private", "--hub-private-repo", action="store_true", help="make the new repository private")
     privacy.add_argument("--public", action="store_true", help="push a public model although the dataset is private")
@@ -5846,29 +5652,15 @@ def disk_needed(recipe: TrainRecipe, model: Model, checkpoints: int) -> int:
 # --- end block ---
 
 
-# --- block: train_run 1 (jobshelf) ---
-TRAIN_LOG, TRAIN_PLOT = "training_log.jsonl", "training.png"
+# --- block: train_job 1 (jobshelf) ---
 # What changes the model: a run with others of these is another run.
 TRAIN_REQUEST = (
-    *(
-        "model",
-        "model_revision",
-        "config",
-        "split",
-        "map",
-        "as_chat",
-        "skip_bad_rows",
-        "max_samples",
-        "eval_split",
-        "eval_strategy",
-        "max_length",
-    ),
-    *("chat_template_path", "eos_token", "full", "load_in_4bit", "adapter", "lora_r", "lora_alpha", "lora_dropout"),
-    *("lora_target_modules", "merge", "dtype", "learning_rate", "num_train_epochs", "max_steps", "lr_scheduler_type"),
-    *("warmup_steps", "weight_decay", "optim", "per_device_train_batch_size", "gradient_accumulation_steps", "seed"),
+    *("model", "model_revision", "config", "split", "map", "as_chat", "skip_bad_rows", "max_samples", "eval_split"),
+    *("eval_strategy", "max_length", "chat_template_path", "eos_token", "full", "load_in_4bit", "adapter", "lora_r"),
+    *("lora_alpha", "lora_dropout", "lora_target_modules", "merge", "dtype", "learning_rate", "num_train_epochs"),
+    *("max_steps", "lr_scheduler_type", "warmup_steps", "weight_decay", "optim", "per_device_train_batch_size"),
+    *("gradient_accumulation_steps", "seed"),
 )
-_TRAIN_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
-_TRAIN_FULL = ("no space left on device", "file write failed", "disk quota exceeded")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -5949,9 +5741,6 @@ class TrainPlan:
         return cls(**json.loads(file.read_text(encoding="utf-8")))
 
 
-# --- before: what is checked, and where it goes on ---
-
-
 def open_training(args: argparse.Namespace, script: str, *, extra: Sequence[str] = (), version: int) -> TrainJob:
     """Check token, output, input and model, and find the checkpoint to go on from; nothing is written, trained or downloaded yet.
 
@@ -5963,13 +5752,19 @@ def open_training(args: argparse.Namespace, script: str, *, extra: Sequence[str]
         require_4bit()
     machine = this_machine(args.num_processes)
     held = look_at_model(target.repo_id, token) if target.repo_id else None
+    source = _find_source(args, args.revision, token)
     request = {name: getattr(args, name) for name in (*TRAIN_REQUEST, *extra)} | {"result_version": version}
-    resume = None if args.overwrite else _find_checkpoint(target, held, token)
-    source = resolve_source(
-        args.dataset, config=args.config, split=args.split, revision=_pinned(args, resume), token=token
-    )
     request |= {"dataset": source.repo_id or source.given}
     run = Run(script=script, request=json.loads(json.dumps(request)), source=source.identity)
+    resume = _find_checkpoint(target, run, held, token)
+    if resume and source.commit is None and resume.facts["source"] != source.identity:
+        if not args.overwrite:
+            message = f"{args.dataset} is not what {target} was begun with"
+            raise Stop(EXIT_INPUT, message, fix="bring the old rows back, or add --overwrite to begin anew")
+        resume = None
+    if resume and not (args.revision or "@" in args.dataset):
+        source = _find_source(args, resume.facts["dataset_commit"], token)
+        run = replace(run, source=source.identity)
     private = args.private or (source.private and not args.public)
     done = _open_target(target, run, args, held=held, token=token, private=private)
     base = read_base(args.model, resume.facts["model_commit"] if resume else args.model_revision, token)
@@ -6005,18 +5800,20 @@ def read_base(name: str, revision: str | None, token: str | None) -> TrainBase:
     return TrainBase(name=name, commit=commit, model=facts.model, config=config, licence=_licence(name, commit, token))
 
 
-def _pinned(args: argparse.Namespace, resume: Checkpoint | None) -> str | None:
-    """Return the revision of the dataset: the commit that the first attempt took, where there was one."""
-    if resume is None or args.revision or "@" in args.dataset:
-        return args.revision
-    return resume.facts["dataset_commit"]
+def _find_source(args: argparse.Namespace, revision: str | None, token: str | None) -> Source:
+    return resolve_source(args.dataset, config=args.config, split=args.split, revision=revision, token=token)
 
 
-def _find_checkpoint(target: TrainTarget, held: ModelHeld | None, token: str | None) -> Checkpoint | None:
-    """Return the newest complete checkpoint, here or on the Hub; the one here when they are equally new."""
+def _find_checkpoint(target: TrainTarget, run: Run, held: ModelHeld | None, token: str | None) -> Checkpoint | None:
+    """Return the newest complete checkpoint of this run, here or on the Hub; the one here when they are equally new.
+
+    A run that came to its end has left none: what there is, is of an attempt that was interrupted, also with --overwrite.
+    """
     here = newest_here(target.folder / CHECKPOINTS_FOLDER) if target.folder else None
     there = newest_on_hub(target.repo_id, held, token) if target.repo_id and held else None
-    return max((one for one in (here, there) if one), key=lambda one: one.step, default=None)
+    found = (one for one in (here, there) if one and one.facts["script"] == run.script)
+    own = (one for one in found if one.facts["request"] == run.request)
+    return max(own, key=lambda one: one.step, default=None)
 
 
 def _open_target(
@@ -6047,8 +5844,6 @@ def _open_folder(folder: Path | None, run: Run, *, overwrite: bool) -> bool:
             return False  # left by an attempt that was killed before its first checkpoint
         message = f"{folder} holds what is not of this run ({', '.join(sorted(foreign)[:3])})"
         raise Stop(EXIT_INPUT, message, fix="name another folder, or add --overwrite")
-    if overwrite:
-        shutil.rmtree(folder / CHECKPOINTS_FOLDER, ignore_errors=True)
     return bool(held) and ours and not overwrite and held.get("source") == run.source
 
 
@@ -6166,6 +5961,8 @@ def make_plan(job: TrainJob, args: argparse.Namespace, recipe: TrainRecipe, meth
     folder = job.target.folder or Path(tempfile.mkdtemp(prefix="training-"))
     require_disk(disk_needed(recipe, job.base.model, args.save_total_limit), folder)
     checkpoints = folder / CHECKPOINTS_FOLDER
+    if job.resume is None:
+        shutil.rmtree(checkpoints, ignore_errors=True)
     checkpoints.mkdir(parents=True, exist_ok=True)
     path = job.resume.path if job.resume else None
     if job.resume and path is None:
@@ -6191,7 +5988,14 @@ def make_plan(job: TrainJob, args: argparse.Namespace, recipe: TrainRecipe, meth
     )
 
 
-# --- the training itself ---
+# --- end block ---
+
+
+# --- block: train_run 1 (jobshelf) ---
+TRAIN_LOG = "training_log.jsonl"
+_LAYER_NAMES = ("target_modules", "exclude_modules", "modules_to_save")
+_TRAIN_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
+_TRAIN_FULL = ("no space left on device", "file write failed", "disk quota exceeded")
 
 
 def trainer_settings(plan: TrainPlan) -> dict[str, Any]:
@@ -6379,6 +6183,7 @@ def checkpoint_facts(plan: TrainPlan) -> dict[str, Any]:
     return {
         "script": plan.run["script"],
         "request": plan.run["request"],
+        "source": plan.run["source"],
         "dataset_commit": plan.run["dataset_commit"],
         "model_commit": plan.revision,
         "recipe": dict(plan.recipe),
@@ -6554,7 +6359,7 @@ def _count_on(trainer: Trainer, checkpoint: str | None) -> None:
     """Let TRL's count of tokens go on from the checkpoint, in which it does not keep it."""
     if checkpoint is None or not hasattr(trainer, "_total_train_tokens"):
         return
-    history = _read_json(Path(checkpoint) / "trainer_state.json").get("log_history", ())
+    history = json.loads((Path(checkpoint) / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
     counts = [entry["num_tokens"] for entry in history if "num_tokens" in entry]
     trainer._total_train_tokens = counts[-1] if counts else 0
 
@@ -6571,8 +6376,17 @@ def _save_model(trainer: Trainer, plan: TrainPlan) -> None:
             _save_merged(trainer, folder, plan)
         for name in ("README.md", "training_args.bin", "adapter/README.md", "adapter/training_args.bin"):
             (folder / name).unlink(missing_ok=True)
+        for config in folder.rglob("adapter_config.json"):
+            _sort_layers(config)
         lines = (json.dumps(entry, sort_keys=True) + "\n" for entry in _steady_log(trainer.state.log_history))
         (folder / TRAIN_LOG).write_text("".join(lines), encoding="utf-8")
+
+
+def _sort_layers(config: Path) -> None:
+    """Sort the names of the layers: PEFT holds them as a set, and would write the same adapter differently each time."""
+    content = json.loads(config.read_text(encoding="utf-8"))
+    content |= {name: sorted(content[name]) for name in _LAYER_NAMES if isinstance(content.get(name), list)}
+    config.write_text(json.dumps(content, indent=2, sort_keys=True), encoding="utf-8")
 
 
 def _save_merged(trainer: Trainer, folder: Path, plan: TrainPlan) -> None:
@@ -6596,7 +6410,11 @@ def _steady_log(history: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]
             }
 
 
-# --- after: the model to its place, with a card ---
+# --- end block ---
+
+
+# --- block: train_card 1 (jobshelf) ---
+TRAIN_PLOT = "training.png"
 
 
 def finish_training(
@@ -6967,6 +6785,204 @@ def _answer_parsed(text: str) -> list[Any]:
 def _answer_seconds() -> int | None:
     """Return the time limit of one step, None in other threads: math-verify keeps it by a signal."""
     return ANSWERS_SECONDS if threading.current_thread() is threading.main_thread() else None
+
+
+# --- end block ---
+
+
+# --- block: rewards 1 (jobshelf) ---
+REWARDS = {
+    "maths": "1 for an answer equal to the column `answer` as mathematics, else 0",
+    "exact": "1 for an answer equal to the column `answer` as text, else 0",
+    "format": "1 for <think>...</think><answer>...</answer> and nothing around it, else 0",
+    "think": "1 for <think>...</think> and then an answer, else 0",
+    "length": "0 down to -1, for what is too long (DAPO), or for the distance from --target-length",
+    "regex": "1 where the pattern --regex is found, else 0",
+}
+REWARDS_COMPARED = ("maths", "exact")  # these need to know the right answer
+REWARDS_OF_TRL = {
+    "accuracy_reward": "maths",
+    "reasoning_accuracy_reward": "maths",
+    "think_format_reward": "think",
+    "get_soft_overlong_punishment": "length",
+}
+REWARDS_OVERLONG = 0.2  # of the longest answer: where the length begins to cost
+REWARDS_SHOWN_STEPS, REWARDS_SHOWN_CHARACTERS, REWARDS_FILE = 10, 400, "completions.json"
+
+
+def weigh_rewards(words: Sequence[str], weights: Sequence[float] | None) -> dict[str, float]:
+    """Return the weight of each reward that `words` name, as in `["maths", "format=0.2"]`. Raises ValueError."""
+    if weights is not None and len(weights) != len(words):
+        raise ValueError(f"{len(weights)} weights for {len(words)} rewards: --reward-weights needs one for each")
+    found: dict[str, float] = {}
+    for place, word in enumerate(words):
+        given, equals, weight = word.partition("=")
+        name = REWARDS_OF_TRL.get(given, given)
+        if name not in REWARDS:
+            close = difflib.get_close_matches(name, REWARDS, n=1)
+            hint = f"; did you mean {close[0]}?" if close else " (functions of your own cannot be loaded)"
+            raise ValueError(f"there is no reward {given!r}; there are {', '.join(REWARDS)}{hint}")
+        if name in found:
+            raise ValueError(f"the reward {name!r} is named twice")
+        found[name] = _reward_weight(word, weight) if equals else weights[place] if weights else 1.0
+        if not math.isfinite(found[name]) or not found[name]:
+            raise ValueError(f"the weight of {name!r} is no number other than 0: write {name}=0.5")
+    return found
+
+
+def _reward_weight(word: str, weight: str) -> float:
+    try:
+        return float(weight)
+    except ValueError:
+        raise ValueError(f"{word!r} has no number for a weight: write NAME=0.5") from None
+
+
+def make_reward(name: str, plan: TrainPlan) -> Callable[..., list[float | None]]:
+    """Return the reward `name` as TRL calls it: with the answers of a batch, their tokens, and the columns of their rows."""
+    options, longest = plan.options, plan.settings["max_completion_length"]
+
+    def reward(completions: Sequence[Any], completion_ids: Sequence[Any], **columns: Any) -> list[float | None]:  # noqa: ANN401
+        texts = [completion_text(one) for one in completions]
+        if name in REWARDS_COMPARED:
+            judge = judge_maths if name == "maths" else judge_exact
+            right = columns["answer"]
+            return [None if known is None else judge(text, known) for text, known in zip(texts, right, strict=True)]
+        if name == "length":
+            return [judge_length(len(tokens), longest, options["target_length"]) for tokens in completion_ids]
+        if name == "regex":
+            return [float(bool(re.search(options["regex"], text))) for text in texts]
+        return [{"format": judge_format, "think": judge_think}[name](text) for text in texts]
+
+    reward.__name__ = name  # TRL logs it as rewards/NAME/mean
+    return reward
+
+
+def completion_text(completion: str | Sequence[Mapping[str, Any]]) -> str:
+    """Return what the model said: the text, or the contents of its turns."""
+    if isinstance(completion, str):
+        return completion
+    return "\n".join(str(turn.get("content") or "") for turn in completion)
+
+
+def given_answer(text: str) -> str | None:
+    """Return the final answer that a text gives: in <answer> tags, boxed, after "answer is" or ####, or its only line.
+
+    What stands before </think> is no answer, and a text that never leaves its <think> gives none.
+    """
+    said = text.rpartition("</think>")[2]
+    if "<think>" in said:
+        return None
+    tagged = re.findall(r"<answer>((?:(?!</?answer>).)*)</answer>", said, re.DOTALL)
+    said = (tagged[-1] if tagged else said).rpartition("####")[2].strip()
+    answer = final_answer(said) or (tidy_answer(said) if "\n" not in said else "")
+    return answer if 0 < len(answer) <= ANSWERS_LONGEST else None
+
+
+def judge_maths(text: str, right: str) -> float:
+    """Return 1 when the answer in `text` is `right` as mathematics (1/2, 0.5 and \\frac{1}{2} are one), else 0."""
+    given = given_answer(text)
+    return float(given is not None and same_answer(given, right))
+
+
+def judge_exact(text: str, right: str) -> float:
+    """Return 1 when the answer in `text` is `right` as text, spaces and dollar signs apart, else 0."""
+    return float(given_answer(text) == tidy_answer(right))
+
+
+def judge_format(text: str) -> float:
+    """Return 1 for one <think> part and one <answer> part and nothing around them, else 0."""
+    tags = ("<think>", "</think>", "<answer>", "</answer>")
+    once = all(text.count(tag) == 1 for tag in tags)
+    return float(once and bool(re.fullmatch(r"\s*<think>.*</think>\s*<answer>.*</answer>\s*", text, re.DOTALL)))
+
+
+def judge_think(text: str) -> float:
+    """Return 1 for one <think> part at the start, closed, and an answer after it, else 0."""
+    thought, closed, said = text.strip().partition("</think>")
+    return float(thought.startswith("<think>") and bool(closed) and bool(said.strip()) and text.count("<think>") == 1)
+
+
+def judge_length(tokens: int, longest: int, target: int | None) -> float:
+    """Return 0 for a length that is wanted, down to -1.
+
+    With a `target`, the distance from it as a part of it (as in L1, https://arxiv.org/abs/2503.04697); without, the soft
+    overlong punishment of DAPO (https://arxiv.org/abs/2503.14476, eq. 13) over the last REWARDS_OVERLONG of `longest`.
+    """
+    if target:
+        return -min(1.0, abs(tokens - target) / target)
+    free = longest * (1 - REWARDS_OVERLONG)
+    return -min(1.0, max(0.0, tokens - free) / (longest - free))
+
+
+def keep_completions(trainer: Any, plan: TrainPlan) -> None:  # noqa: ANN401 - TRL's GRPOTrainer
+    """Write the answers of the last step to the work folder when the training ends."""
+    from transformers import TrainerCallback
+
+    class Keep(TrainerCallback):
+        def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401
+            kept = trainer._logs
+            rewards = list(zip(*kept["rewards"].values(), strict=True))
+            shown = list(zip(kept["prompt"], kept["completion"], rewards, strict=True))
+            entries = [
+                {"prompt": completion_text(prompt), "answer": completion_text(answer), "rewards": values}
+                for prompt, answer, values in shown[-plan.options["num_completions_to_print"] :]
+            ]
+            if entries:
+                (plan.work / REWARDS_FILE).write_text(json.dumps(entries), encoding="utf-8")
+
+    trainer.add_callback(Keep())
+
+
+def tell_silence(log: Sequence[Mapping[str, Any]]) -> None:
+    """Say so when all answers to each prompt were rewarded alike throughout: nothing can be learned from that."""
+    silent = [entry["frac_reward_zero_std"] for entry in log if entry.get("frac_reward_zero_std") is not None]
+    if silent and min(silent) >= 1:
+        note("all answers to each prompt had the same reward in every step: the model learned nothing")
+
+
+def told_rewards(rewards: Mapping[str, float]) -> str:
+    """Return the section of the card that says what was rewarded."""
+    rows = [
+        {"reward": name, "weight": f"{weight:g}", "what it gives": REWARDS[name]} for name, weight in rewards.items()
+    ]
+    return "## Rewards\n\n" + md_table(rows)
+
+
+def told_steps(log: Sequence[Mapping[str, Any]], rewards: Mapping[str, float]) -> str:
+    """Return the mean rewards of at most REWARDS_SHOWN_STEPS steps, the first and the last among them."""
+    entries = [entry for entry in log if entry.get("reward") is not None]
+    most = min(REWARDS_SHOWN_STEPS, len(entries))
+    shown = [entries[round(number * (len(entries) - 1) / max(1, most - 1))] for number in range(most)]
+    columns = {"mean reward": "reward", **{name: f"rewards/{name}/mean" for name in rewards}}
+    columns |= {"mean tokens": "completions/mean_length", "cut off": "completions/clipped_ratio"}
+    rows = [
+        {"step": entry["step"], **{title: _reward_figure(entry.get(name)) for title, name in columns.items()}}
+        for entry in shown
+    ]
+    return md_table(rows) if rows else ""
+
+
+def _reward_figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+def told_completions(plan: TrainPlan) -> list[str]:
+    """Return the section with answers of the last step, none when they were not asked for."""
+    file = plan.work / REWARDS_FILE
+    if not plan.options["log_completions"] or not file.is_file():
+        return []
+    names = list(plan.options["rewards"])
+    rows = [
+        {"prompt": _reward_cut(entry["prompt"]), "answer": _reward_cut(entry["answer"])}
+        | {name: _reward_figure(value) for name, value in zip(names, entry["rewards"], strict=True)}
+        for entry in json.loads(file.read_text(encoding="utf-8"))
+    ]
+    file.unlink()
+    return ["## Answers of the last step\n\n" + md_table(rows)]
+
+
+def _reward_cut(text: str) -> str:
+    return text if len(text) <= REWARDS_SHOWN_CHARACTERS else f"{text[:REWARDS_SHOWN_CHARACTERS]} ..."
 
 
 # --- end block ---

@@ -4699,7 +4699,11 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     add("--trackio-space", "--trackio-space-id", metavar="SPACE", help="Space with the figures; on Jobs USER/trackio")
     add("--commit-every", type=not_negative, default=60.0, metavar="S", help="seconds between pushes (default: 60)")
     add("--force", action="store_true", help="start although the memory estimate says that it does not fit")
-    add("--overwrite", action="store_true", help="replace what another run left in the output; begins anew")
+    add(
+        "--overwrite",
+        action="store_true",
+        help="replace what another run, or this one once complete, left in the output",
+    )
     privacy = parser.add_mutually_exclusive_group()
     privacy.add_argument("--private", "--hub-private-repo", action="store_true", help="make the new repository private")
     privacy.add_argument("--public", action="store_true", help="push a public model although the dataset is private")
@@ -5342,29 +5346,15 @@ def disk_needed(recipe: TrainRecipe, model: Model, checkpoints: int) -> int:
 # --- end block ---
 
 
-# --- block: train_run 1 (jobshelf) ---
-TRAIN_LOG, TRAIN_PLOT = "training_log.jsonl", "training.png"
+# --- block: train_job 1 (jobshelf) ---
 # What changes the model: a run with others of these is another run.
 TRAIN_REQUEST = (
-    *(
-        "model",
-        "model_revision",
-        "config",
-        "split",
-        "map",
-        "as_chat",
-        "skip_bad_rows",
-        "max_samples",
-        "eval_split",
-        "eval_strategy",
-        "max_length",
-    ),
-    *("chat_template_path", "eos_token", "full", "load_in_4bit", "adapter", "lora_r", "lora_alpha", "lora_dropout"),
-    *("lora_target_modules", "merge", "dtype", "learning_rate", "num_train_epochs", "max_steps", "lr_scheduler_type"),
-    *("warmup_steps", "weight_decay", "optim", "per_device_train_batch_size", "gradient_accumulation_steps", "seed"),
+    *("model", "model_revision", "config", "split", "map", "as_chat", "skip_bad_rows", "max_samples", "eval_split"),
+    *("eval_strategy", "max_length", "chat_template_path", "eos_token", "full", "load_in_4bit", "adapter", "lora_r"),
+    *("lora_alpha", "lora_dropout", "lora_target_modules", "merge", "dtype", "learning_rate", "num_train_epochs"),
+    *("max_steps", "lr_scheduler_type", "warmup_steps", "weight_decay", "optim", "per_device_train_batch_size"),
+    *("gradient_accumulation_steps", "seed"),
 )
-_TRAIN_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
-_TRAIN_FULL = ("no space left on device", "file write failed", "disk quota exceeded")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -5445,9 +5435,6 @@ class TrainPlan:
         return cls(**json.loads(file.read_text(encoding="utf-8")))
 
 
-# --- before: what is checked, and where it goes on ---
-
-
 def open_training(args: argparse.Namespace, script: str, *, extra: Sequence[str] = (), version: int) -> TrainJob:
     """Check token, output, input and model, and find the checkpoint to go on from; nothing is written, trained or downloaded yet.
 
@@ -5459,13 +5446,19 @@ def open_training(args: argparse.Namespace, script: str, *, extra: Sequence[str]
         require_4bit()
     machine = this_machine(args.num_processes)
     held = look_at_model(target.repo_id, token) if target.repo_id else None
+    source = _find_source(args, args.revision, token)
     request = {name: getattr(args, name) for name in (*TRAIN_REQUEST, *extra)} | {"result_version": version}
-    resume = None if args.overwrite else _find_checkpoint(target, held, token)
-    source = resolve_source(
-        args.dataset, config=args.config, split=args.split, revision=_pinned(args, resume), token=token
-    )
     request |= {"dataset": source.repo_id or source.given}
     run = Run(script=script, request=json.loads(json.dumps(request)), source=source.identity)
+    resume = _find_checkpoint(target, run, held, token)
+    if resume and source.commit is None and resume.facts["source"] != source.identity:
+        if not args.overwrite:
+            message = f"{args.dataset} is not what {target} was begun with"
+            raise Stop(EXIT_INPUT, message, fix="bring the old rows back, or add --overwrite to begin anew")
+        resume = None
+    if resume and not (args.revision or "@" in args.dataset):
+        source = _find_source(args, resume.facts["dataset_commit"], token)
+        run = replace(run, source=source.identity)
     private = args.private or (source.private and not args.public)
     done = _open_target(target, run, args, held=held, token=token, private=private)
     base = read_base(args.model, resume.facts["model_commit"] if resume else args.model_revision, token)
@@ -5501,18 +5494,20 @@ def read_base(name: str, revision: str | None, token: str | None) -> TrainBase:
     return TrainBase(name=name, commit=commit, model=facts.model, config=config, licence=_licence(name, commit, token))
 
 
-def _pinned(args: argparse.Namespace, resume: Checkpoint | None) -> str | None:
-    """Return the revision of the dataset: the commit that the first attempt took, where there was one."""
-    if resume is None or args.revision or "@" in args.dataset:
-        return args.revision
-    return resume.facts["dataset_commit"]
+def _find_source(args: argparse.Namespace, revision: str | None, token: str | None) -> Source:
+    return resolve_source(args.dataset, config=args.config, split=args.split, revision=revision, token=token)
 
 
-def _find_checkpoint(target: TrainTarget, held: ModelHeld | None, token: str | None) -> Checkpoint | None:
-    """Return the newest complete checkpoint, here or on the Hub; the one here when they are equally new."""
+def _find_checkpoint(target: TrainTarget, run: Run, held: ModelHeld | None, token: str | None) -> Checkpoint | None:
+    """Return the newest complete checkpoint of this run, here or on the Hub; the one here when they are equally new.
+
+    A run that came to its end has left none: what there is, is of an attempt that was interrupted, also with --overwrite.
+    """
     here = newest_here(target.folder / CHECKPOINTS_FOLDER) if target.folder else None
     there = newest_on_hub(target.repo_id, held, token) if target.repo_id and held else None
-    return max((one for one in (here, there) if one), key=lambda one: one.step, default=None)
+    found = (one for one in (here, there) if one and one.facts["script"] == run.script)
+    own = (one for one in found if one.facts["request"] == run.request)
+    return max(own, key=lambda one: one.step, default=None)
 
 
 def _open_target(
@@ -5543,8 +5538,6 @@ def _open_folder(folder: Path | None, run: Run, *, overwrite: bool) -> bool:
             return False  # left by an attempt that was killed before its first checkpoint
         message = f"{folder} holds what is not of this run ({', '.join(sorted(foreign)[:3])})"
         raise Stop(EXIT_INPUT, message, fix="name another folder, or add --overwrite")
-    if overwrite:
-        shutil.rmtree(folder / CHECKPOINTS_FOLDER, ignore_errors=True)
     return bool(held) and ours and not overwrite and held.get("source") == run.source
 
 
@@ -5662,6 +5655,8 @@ def make_plan(job: TrainJob, args: argparse.Namespace, recipe: TrainRecipe, meth
     folder = job.target.folder or Path(tempfile.mkdtemp(prefix="training-"))
     require_disk(disk_needed(recipe, job.base.model, args.save_total_limit), folder)
     checkpoints = folder / CHECKPOINTS_FOLDER
+    if job.resume is None:
+        shutil.rmtree(checkpoints, ignore_errors=True)
     checkpoints.mkdir(parents=True, exist_ok=True)
     path = job.resume.path if job.resume else None
     if job.resume and path is None:
@@ -5687,7 +5682,14 @@ def make_plan(job: TrainJob, args: argparse.Namespace, recipe: TrainRecipe, meth
     )
 
 
-# --- the training itself ---
+# --- end block ---
+
+
+# --- block: train_run 1 (jobshelf) ---
+TRAIN_LOG = "training_log.jsonl"
+_LAYER_NAMES = ("target_modules", "exclude_modules", "modules_to_save")
+_TRAIN_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
+_TRAIN_FULL = ("no space left on device", "file write failed", "disk quota exceeded")
 
 
 def trainer_settings(plan: TrainPlan) -> dict[str, Any]:
@@ -5875,6 +5877,7 @@ def checkpoint_facts(plan: TrainPlan) -> dict[str, Any]:
     return {
         "script": plan.run["script"],
         "request": plan.run["request"],
+        "source": plan.run["source"],
         "dataset_commit": plan.run["dataset_commit"],
         "model_commit": plan.revision,
         "recipe": dict(plan.recipe),
@@ -6050,7 +6053,7 @@ def _count_on(trainer: Trainer, checkpoint: str | None) -> None:
     """Let TRL's count of tokens go on from the checkpoint, in which it does not keep it."""
     if checkpoint is None or not hasattr(trainer, "_total_train_tokens"):
         return
-    history = _read_json(Path(checkpoint) / "trainer_state.json").get("log_history", ())
+    history = json.loads((Path(checkpoint) / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
     counts = [entry["num_tokens"] for entry in history if "num_tokens" in entry]
     trainer._total_train_tokens = counts[-1] if counts else 0
 
@@ -6067,8 +6070,17 @@ def _save_model(trainer: Trainer, plan: TrainPlan) -> None:
             _save_merged(trainer, folder, plan)
         for name in ("README.md", "training_args.bin", "adapter/README.md", "adapter/training_args.bin"):
             (folder / name).unlink(missing_ok=True)
+        for config in folder.rglob("adapter_config.json"):
+            _sort_layers(config)
         lines = (json.dumps(entry, sort_keys=True) + "\n" for entry in _steady_log(trainer.state.log_history))
         (folder / TRAIN_LOG).write_text("".join(lines), encoding="utf-8")
+
+
+def _sort_layers(config: Path) -> None:
+    """Sort the names of the layers: PEFT holds them as a set, and would write the same adapter differently each time."""
+    content = json.loads(config.read_text(encoding="utf-8"))
+    content |= {name: sorted(content[name]) for name in _LAYER_NAMES if isinstance(content.get(name), list)}
+    config.write_text(json.dumps(content, indent=2, sort_keys=True), encoding="utf-8")
 
 
 def _save_merged(trainer: Trainer, folder: Path, plan: TrainPlan) -> None:
@@ -6092,7 +6104,11 @@ def _steady_log(history: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]
             }
 
 
-# --- after: the model to its place, with a card ---
+# --- end block ---
+
+
+# --- block: train_card 1 (jobshelf) ---
+TRAIN_PLOT = "training.png"
 
 
 def finish_training(

@@ -225,7 +225,11 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     add("--trackio-space", "--trackio-space-id", metavar="SPACE", help="Space with the figures; on Jobs USER/trackio")
     add("--commit-every", type=not_negative, default=60.0, metavar="S", help="seconds between pushes (default: 60)")
     add("--force", action="store_true", help="start although the memory estimate says that it does not fit")
-    add("--overwrite", action="store_true", help="replace what another run left in the output; begins anew")
+    add(
+        "--overwrite",
+        action="store_true",
+        help="replace what another run, or this one once complete, left in the output",
+    )
     privacy = parser.add_mutually_exclusive_group()
     privacy.add_argument("--private", "--hub-private-repo", action="store_true", help="make the new repository private")
     privacy.add_argument("--public", action="store_true", help="push a public model although the dataset is private")

@@ -1,71 +1,26 @@
-"""Block `train_run`: what happens between steps, what is said when resources end, what the card and the plot show."""
+"""Block `train_run`: what happens between steps, what is said when resources end, what the log keeps."""
 
 from __future__ import annotations
 
-import argparse
 import errno
 import json
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from blocks.trainings import LOG, small_plan
 from jobshelf import blocks
 
-run, exits, recipe_block, options, checkpoints, persist_file, card, fit, flavors, source = (
-    blocks.load(name)
-    for name in (
-        *("train_run", "exits", "train_recipe", "train_options", "checkpoints", "persist_file", "card", "fit"),
-        *("flavors", "source"),
-    )
+run, exits, recipe_block, checkpoints = (
+    blocks.load(name) for name in ("train_run", "exits", "train_recipe", "checkpoints")
 )
-SETTINGS = {
-    "tuning": "lora",
-    "learning_rate": 2e-4,
-    "batch": 8,
-    "accumulation": 2,
-    "max_length": 512,
-    "checkpointing": False,
-    "grouped": False,
-    "steps": 4,
-    "dtype": "float32",
-}
-LOG = [
-    {"step": 1, "loss": 3.0, "mean_token_accuracy": 0.1, "epoch": 0.5, "num_tokens": 10.0},
-    {"step": 2, "loss": 2.0, "mean_token_accuracy": 0.2, "epoch": 1.0, "num_tokens": 20.0},
-    {"step": 2, "eval_loss": 2.5, "eval_runtime": 1.2, "eval_samples_per_second": 3.0},
-    {"step": 2, "train_runtime": 9.0, "train_loss": 2.5},
-]
-
-
-def arguments(*words: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    options.add_training_options(parser)
-    return options.parse_training(parser, ["d/s", "alice/out", "--model", "m/b", *words])
 
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Any:
-    settings = {name: recipe_block.TrainSetting(value=value, reason="a reason") for name, value in SETTINGS.items()}
-    return run.TrainPlan(
-        method="SFT",
-        model="m/b",
-        revision="c" * 40,
-        label="d/s@abc",
-        folder=str(tmp_path),
-        checkpoint=None,
-        repo_id="alice/out",
-        run={"script": "train_sft.py", "request": {"n": 1}, "source": "a" * 40, "dataset_commit": "a" * 40},
-        recipe=recipe_block.TrainRecipe(settings).to_json(),
-        options=vars(arguments()),
-        run_name="m-1",
-        space=None,
-        private=False,
-        processes=1,
-        on_cpu=True,
-    )
+    return small_plan(tmp_path)
 
 
 class Pusher:
@@ -84,10 +39,6 @@ def checkpoint(folder: Path, step: int) -> Path:
     for name in ("optimizer.pt", "training_args.bin", "trainer_state.json"):
         (path / name).write_text("{}")
     return path
-
-
-def test_the_plan_survives_a_file(plan: Any) -> None:
-    assert run.TrainPlan.read(plan.write()) == plan
 
 
 def test_a_checkpoint_is_sealed_with_what_the_next_attempt_needs(plan: Any, tmp_path: Path) -> None:
@@ -185,96 +136,13 @@ def test_the_log_has_nothing_that_differs_by_nature() -> None:
     assert list(run._steady_log(LOG)) == [*LOG[:2], {"step": 2, "eval_loss": 2.5}]
 
 
-def test_the_plot_is_the_same_each_time() -> None:
-    first = run.plot_training(LOG[:3])
-    assert first.startswith(b"\x89PNG")
-    assert run.plot_training(LOG[:3]) == first != run.plot_training(LOG[:2])
-    assert run.plot_training([]).startswith(b"\x89PNG")
-
-
-def test_where_there_are_rewards_they_are_what_is_shown() -> None:
-    log = [{"step": n, "loss": 0.0, "reward": reward} for n, reward in ((1, 0.25), (2, None), (3, 1.0))]
-    plot = run.plot_training(log)
-    assert plot == run.plot_training([entry | {"loss": 5.0} for entry in log])
-    assert plot != run.plot_training([*log[:2], log[2] | {"reward": 0.5}])
-    figures = {"first_loss": 0.0, "last_loss": 0.0, "first_reward": 0.25, "last_reward": 1.0}
-    assert run._last_figures(log) == figures
-
-
-def job(target: Any, tmp_path: Path) -> Any:
-    (tmp_path / "rows.jsonl").write_text('{"text": "a"}\n')
-    described = source.resolve_source(str(tmp_path / "rows.jsonl"))
-    machine = recipe_block.TrainMachine(
-        flavor=flavors.Flavor(name="here", vcpus=2, ram_gb=8, disk_gb=0, usd_per_hour=0), processes=1
-    )
-    return run.TrainJob(
-        target=target,
-        source=replace(described, repo_id="d/s_x", commit="d" * 40, identity="d" * 40),
-        base=run.TrainBase(
-            name="m/b",
-            commit="c" * 40,
-            model=fit.model_of(fit.typical_architecture(5e8)),
-            config={},
-            licence="apache-2.0",
-        ),
-        machine=machine,
-        run=persist_file.Run(script="train_sft.py", request={"n": 1}, source="d" * 40),
-        resume=None,
-        done=False,
-        token=None,
-        private=False,
-        run_name="m-1",
-        space="alice/trackio",
-    )
-
-
-@pytest.mark.parametrize(
-    ("words", "library", "loads"),
-    [
-        ((), "peft", "PeftModel.from_pretrained"),
-        (("--full",), "transformers", "AutoModelForCausalLM.from_pretrained('alice/out')"),
-    ],
-)
-def test_the_card(
-    plan: Any, tmp_path: Path, words: tuple[str, ...], library: str, loads: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    target = options.TrainTarget(repo_id="alice/out", folder=None)
-    args = arguments(*words)
-    stamp = card.ScriptStamp(name="train_sft.py", url="https://example.org/train_sft.py", version="1.0.0")
-
-    monkeypatch.setattr(run, "provenance", lambda *_, **facts: f"at {facts['identity']}, {' '.join(facts['packages'])}")
-    made = run.training_card(
-        "---\nlicense: mit\n---\nMine.\n",
-        job(target, tmp_path),
-        plan,
-        LOG[:3],
-        args,
-        stamp=stamp,
-        title="Supervised fine-tuning",
-        rows=1234,
-        kind="AutoModelForCausalLM",
-    )
-    front, text = card.split_card(made)
-    assert (front["base_model"], front["library_name"], front["license"]) == ("m/b", library, "mit")
-    assert front["datasets"] == ["d/s_x"]
-    assert {"uv-script", "jobshelf", "trl", "sft"} <= set(front["tags"])
-    assert all(word in text for word in ("1,234 rows", "c" * 40, "licence: apache-2.0", "training.png", loads, "2.5"))
-    assert "Mine." in text
-
-
-@pytest.mark.parametrize("held", [{}, {"thesis.tex": "mine"}])
-def test_a_folder_is_its_own_or_nobodys(held: dict[str, str], tmp_path: Path) -> None:
-    ours = persist_file.Run(script="train_sft.py", request={"n": 1}, source="a" * 40)
-    for name, text in held.items():
-        (tmp_path / name).write_text(text)
-    if held:
-        with pytest.raises(exits.Stop) as stop:
-            run._open_folder(tmp_path, ours, overwrite=False)
-        assert stop.value.code == 4
-        assert "thesis.tex" in str(stop.value)
-    assert run._open_folder(tmp_path, ours, overwrite=True) is False
-    manifest = {"script": "train_sft.py", "request": {"n": 1}, "source": "a" * 40}
-    (tmp_path / "jobshelf.json").write_text(json.dumps(manifest))
-    assert run._open_folder(tmp_path, ours, overwrite=False) is True
-    with pytest.raises(exits.Stop):
-        run._open_folder(tmp_path, replace(ours, request={"n": 2}), overwrite=False)
+def test_an_adapter_is_written_the_same_each_time(tmp_path: Path) -> None:
+    config = tmp_path / "adapter_config.json"
+    for names in (["v_proj", "q_proj"], ["q_proj", "v_proj"]):
+        config.write_text(json.dumps({"target_modules": names, "modules_to_save": None, "r": 16}))
+        run._sort_layers(config)
+        content = {"modules_to_save": None, "r": 16, "target_modules": ["q_proj", "v_proj"]}
+        assert config.read_text() == json.dumps(content, indent=2)
+    config.write_text('{"target_modules": "all-linear"}')
+    run._sort_layers(config)
+    assert json.loads(config.read_text()) == {"target_modules": "all-linear"}

@@ -150,6 +150,37 @@ def test_an_output_that_holds_something_else(train: Train, client: HfApi, method
     assert "thesis.tex" in ended.said
 
 
+def test_where_an_interrupted_training_goes_on(
+    train: Train, module: ModuleType, method: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    (tmp_path / "rows.jsonl").write_bytes(jsonl(ROWS[method]))
+
+    def opened(*words: str) -> Any:
+        argv = ["./rows.jsonl", "./out", "--model", MODEL, *words]
+        args = module.parse_words(argv) if method == "grpo" else module.parse_training(module.build_parser(), argv)
+        return module.open_training(args, module.SCRIPT_NAME, extra=module.OWN_OPTIONS, version=module.RESULT_VERSION)
+
+    first = opened()
+    assert first.resume is None
+    checkpoint = tmp_path / "out" / "checkpoints" / "checkpoint-3"
+    checkpoint.mkdir(parents=True)
+    facts = {"script": first.run.script, "request": first.run.request, "source": first.run.source}
+    module.seal_checkpoint(
+        checkpoint, facts | {"dataset_commit": None, "model_commit": None, "run_name": "n", "recipe": {}}
+    )
+    assert opened().resume.step == 3
+    assert opened("--overwrite").resume.step == 3  # every attempt of a Job passes it
+    assert opened("--overwrite", "--seed", "7").resume is None
+    with pytest.raises(module.Stop, match="holds what is not of this run"):
+        opened("--seed", "7")
+    (tmp_path / "rows.jsonl").write_bytes(jsonl(ROWS[method] * 2))
+    with pytest.raises(module.Stop, match=r"rows\.jsonl is not what .*out was begun with.*--overwrite") as stopped:
+        opened()
+    assert stopped.value.code == 4
+    assert opened("--overwrite").resume is None
+
+
 def test_what_is_no_input_or_no_model(train: Train, client: HfApi, method: str) -> None:
     data = rows(client, ROWS[method])
     for words, code, said in (
