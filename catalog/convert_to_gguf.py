@@ -49,6 +49,7 @@
 # aliases = ["convert-to-gguf"]
 # status = "stable"
 # rehearse = ["{model}", "{output}", "--quants", "f16,q8_0"]
+# estimate = ["--job", "convert"]
 # ///
 """Convert an adapter or a model to GGUF, and publish the files that predict what the model predicts.
 

@@ -470,8 +470,8 @@ def assumptions(args: argparse.Namespace, facts: ModelFacts, data: Data | None, 
         ]
     else:
         stated += [
-            "merged in RAM in 16 bits, converted on the CPU; the disk holds the download, the merge, the 16-bit file, and"
-            " Q4_K_M, Q5_K_M, Q8_0",
+            "merged and converted on the CPU tensor by tensor, in RAM a few times the largest one; the disk holds the download,"
+            " the 16-bit file, and one after the other Q4_K_M, Q5_K_M, Q8_0",
             f"quantizing takes {_share(FIT_QUANTIZE_GB_S, 1000)} MB/s of the 16-bit file for each vCPU, once for each quant",
         ]
     if args.job != "convert":
@@ -1750,6 +1750,7 @@ FIT_SERVER_SHARE = 0.90  # of a GPU that vLLM takes (gpu_memory_utilization)
 FIT_LARGEST_BATCH = 8
 FIT_LONGEST_SECONDS = 86_400.0  # nobody waits longer to save a dollar
 FIT_QUANTS_BYTES = 0.61 + 0.71 + 1.06  # of one parameter in Q4_K_M, Q5_K_M and Q8_0 together
+FIT_LARGEST_QUANT_BYTES, FIT_CONVERTED_COPIES = 1.06, 3  # copies of a tensor in float32 while it is converted
 FIT_BUFFER, FIT_SHORTEST_MINUTES = 1.3, 10
 _BYTES_IN_GB = 1e9
 
@@ -2095,13 +2096,16 @@ def estimate_generation(model: Model, *, rows: int, prompt: Span, answer: int, f
 def estimate_conversion(model: Model, flavor: Flavor) -> Estimate:
     """Return memory, time and cost of merging adapters into the model and writing it as GGUF in 16 bits and three quants.
 
-    Done in RAM and on disk: a GPU is not used. The weights are in RAM once, and on disk three times (what was
-    downloaded, what was merged, the 16-bit file) beside the quants.
+    As convert_to_gguf does it: a GPU is not used; the weights stay on the disk, and pass through RAM tensor by tensor,
+    each several times in float32; the disk holds the download and the 16-bit file, and each quant until it is uploaded.
     """
-    size = 2.0 * model.parameters
-    memory = Memory(weights=1.15 * size)
+    shape, size = model.shape, 2.0 * model.parameters
+    largest = max(
+        shape.vocabulary * shape.hidden, shape.hidden * shape.inner, shape.hidden * shape.experts * shape.expert_inner
+    )
+    memory = Memory(weights=FIT_CONVERTED_COPIES * 4.0 * largest)
     usable = flavor.ram_gb * _BYTES_IN_GB * FIT_CPU_SHARE - FIT_CPU_TAKEN_GB * _BYTES_IN_GB
-    disk = 3 * size + FIT_QUANTS_BYTES * model.parameters
+    disk = 2 * size + FIT_LARGEST_QUANT_BYTES * model.parameters
     short = f"{memory.total / 1e9:.1f} GB of RAM needed, {usable / 1e9:.1f} usable" if memory.total > usable else ""
     if not short and disk > flavor.disk_gb * _BYTES_IN_GB * 0.9:
         short = f"{disk / 1e9:.0f} GB of disk needed, {flavor.disk_gb:g} there"

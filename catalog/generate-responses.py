@@ -37,6 +37,7 @@
 # aliases = ["generate_responses"]
 # status = "stable"
 # rehearse = ["{input:questions}", "{output}", "--prompt-column", "question", "--model", "{model}", "--engine", "transformers", "--temperature", "0", "--max-tokens", "8", "--part-rows", "14", "--commit-every", "0"]
+# estimate = ["--job", "generate", "--max-new-tokens", "2048"]
 # ///
 """Let a language model answer every row of a dataset, and lose nothing.
 

@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, date, datetime
 
 import pytest
+from huggingface_hub import constants
 
 from conftest import Run
+from jobshelf.cli import main
 from jobshelf.errors import UsageError
-from jobshelf.hardware import Hardware, fit_block, flavors_block
+from jobshelf.hardware import (
+    ADVICE_SIZES,
+    ADVICE_WORK,
+    Hardware,
+    advice_text,
+    advise,
+    fit_block,
+    flavors_block,
+    refreshed,
+)
+from jobshelf.hub import Hub
+from jobshelf.shelf import Shelf
+from support import ROOT
 
 
 def test_live_prices_as_a_table(jobshelf: Run, hub_environment: dict[str, str]) -> None:
@@ -62,3 +80,62 @@ def test_estimate_is_the_script(jobshelf: Run, hub_environment: dict[str, str]) 
     assert wrong.returncode == 2
     assert "estimate_cost.py: error: name the dataset" in wrong.stderr
     assert "--tokens-per-row" in jobshelf("estimate", "--help", env=hub_environment).stdout
+
+
+# --- the dated list, and what it is good for ---
+
+BLOCK = ROOT / "templates" / "blocks" / "flavors.py"
+
+
+def test_the_dated_list_is_written_as_it_was_read() -> None:
+    live = Hardware(flavors=flavors_block().FLAVORS, origin="here", live=True)
+    source = BLOCK.read_text("utf-8")
+    assert refreshed(source, live, date.fromisoformat(flavors_block().FLAVORS_DATE)) == source
+
+
+def test_a_new_list_is_dated_and_keeps_the_order() -> None:
+    known = dict(flavors_block().FLAVORS)
+    gone, changed = known.pop("cpu-xl"), replace(known["t4-small"], usd_per_hour=0.4321)
+    new = replace(known["h200"], name="b300", gpu="B300", vram_gb=288.0)
+    live = Hardware(flavors={"b300": new, **known, "t4-small": changed}, origin="here", live=True)
+    source = refreshed(BLOCK.read_text("utf-8"), live, date(2027, 1, 2))
+    table = source.partition('FLAVORS_TABLE = """\\\n')[2].partition('"""')[0]
+    assert flavors_block().read_flavor_table(table) == live.flavors
+    assert [line.split()[0] for line in table.splitlines()][:3] == ["cpu-basic", "cpu-upgrade", "cpu-performance"]
+    assert table.splitlines()[-1].startswith("b300")
+    assert 'FLAVORS_DATE = "2027-01-02"' in source
+    assert gone.name not in table
+
+
+def test_only_what_the_hub_says_now_is_written(
+    hub: Hub, make_shelf: Callable[..., Shelf], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shelf = make_shelf({"hello": "1"})
+    monkeypatch.chdir(shelf.root)
+    monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
+    assert main(["hardware", "--refresh"]) == 2
+    assert "run it in a checkout of the project" in capsys.readouterr().err
+    copy = shelf.root / "templates" / "blocks" / "flavors.py"
+    shutil.copytree(BLOCK.parent, copy.parent)
+    assert main(["hardware", "--refresh"]) == 0
+    assert f'FLAVORS_DATE = "{datetime.now(UTC).date()}"' in copy.read_text()
+    assert "next: jobshelf vet --fix catalog && jobshelf index" in capsys.readouterr().out
+    written = copy.read_bytes()
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    assert main(["hardware", "--refresh"]) == 5
+    assert copy.read_bytes() == written
+
+
+def test_advice_names_machine_time_cost_and_timeout() -> None:
+    known = Hardware(flavors=flavors_block().FLAVORS, origin="here", live=False)
+    found = {(one.size, one.work): one for one in advise(known.flavors)}
+    assert len(found) == len(ADVICE_SIZES) * len(ADVICE_WORK)
+    assert found[(70, "SFT, LoRA")].estimate is None
+    small = found[(0.5, "SFT, LoRA")]
+    assert small.estimate.flavor.gpus == 1
+    assert small.estimate.seconds[2] * 1.3 <= 60 * small.estimate.timeout_minutes
+    lines = advice_text(known).splitlines()
+    assert lines[2].split()[:4] == ["0.5B", "SFT,", "LoRA", small.estimate.flavor.name]
+    assert lines[2].endswith(small.timeout)
+    assert any(line.split()[:4] == ["70B", "SFT,", "LoRA", "none"] for line in lines)
+    assert max(map(len, lines)) <= 80

@@ -20,6 +20,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.machinery import ModuleSpec
 from importlib.util import module_from_spec
 from pathlib import Path
@@ -150,12 +151,16 @@ def missing_needs(text: str, blocks: Mapping[str, Block], path: str = "<script>"
     return tuple(sorted(set(needed) - set(names)))
 
 
-def missing_imports(text: str, blocks: Mapping[str, Block], path: str = "<script>") -> tuple[str, ...]:
-    """Return the import statements that embedded blocks rely on and the top of the script does not make."""
-    present = {line for node in ast.parse(text).body for line in _single_imports(node)}
+def missing_imports(
+    text: str, blocks: Mapping[str, Block], path: str = "<script>", tree: ast.Module | None = None
+) -> tuple[str, ...]:
+    """Return the import statements that embedded blocks rely on and the top of the script does not make.
+
+    `tree` is the script parsed, for who has it already.
+    """
+    present = {line for node in (tree or ast.parse(text)).body for line in _single_imports(node)}
     embedded = [blocks[fence.name] for fence in find_fences(text, path) if fence.name in blocks]
-    wanted = (line for block in embedded for code in block.imports for line in _single_imports(ast.parse(code).body[0]))
-    return tuple(sorted(set(wanted) - present))
+    return tuple(sorted({line for block in embedded for code in block.imports for line in _lines_of(code)} - present))
 
 
 def refresh(text: str, blocks: Mapping[str, Block] | None = None) -> str:
@@ -228,6 +233,12 @@ def _is_sibling(node: ast.stmt) -> bool:
 
 def _type_checking(node: ast.stmt) -> bool:
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+@cache
+def _lines_of(code: str) -> tuple[str, ...]:
+    """The statements of one import statement of a block, one a name."""
+    return tuple(_single_imports(ast.parse(code).body[0]))
 
 
 def _single_imports(node: ast.stmt) -> Iterable[str]:

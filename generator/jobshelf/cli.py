@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from huggingface_hub import HfApi, JobInfo
 
+    from jobshelf.hardware import Hardware
     from jobshelf.index import Entry
     from jobshelf.jobs import Target
     from jobshelf.jobs.monitor import JobId
@@ -220,7 +221,10 @@ def _add_starting(verbs: argparse._SubParsersAction[_Parser]) -> None:
     form.add_argument("--pin", action="store_true", help="name the commit that the Hub serves now, not what follows it")
     _add_launch(form)
     hardware = _verb(verbs, "hardware", _hardware, "list the machines of Jobs and what they cost")
-    hardware.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    shown = hardware.add_mutually_exclusive_group()
+    shown.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    shown.add_argument("--advice", action="store_true", help="say which machine for which model and work")
+    shown.add_argument("--refresh", action="store_true", help="write the Hub's list into the block that scripts embed")
     _verb(verbs, "estimate", _estimate, "say what a Job costs and where it fits (estimate_cost)", script_arguments=True)
     run = _verb(verbs, "run", _run, "run a script on this machine", script_arguments=True)
     run.add_argument("name", metavar="NAME", help=target)
@@ -235,9 +239,15 @@ def _add_starting(verbs: argparse._SubParsersAction[_Parser]) -> None:
     ending.add_argument("--follow", action="store_true", help="print the log until the Job ends, and exit as it did")
     ending.add_argument("--detach", action="store_true", help="leave when the Job has started (the default)")
     submit.add_argument("--dry-run", action="store_true", help="print the Job and what can be checked, start nothing")
+    submit.add_argument(
+        "--no-estimate", action="store_true", help="do not estimate time and cost, nor look at the rows"
+    )
     submit.add_argument("--max-cost", metavar="USD", type=_usd, help="start nothing that could cost more")
     submit.add_argument(
-        "--shards", metavar="N", type=int, help="run it as N Jobs, each its shard; again: what is missing"
+        "--shards",
+        metavar="N",
+        type=int,
+        help="run it as N Jobs, each its shard, until all are done; again: what is missing",
     )
     submit.add_argument("--concurrency", metavar="K", type=int, default=16, help="most shards at a time (16)")
     _add_launch(submit)
@@ -593,10 +603,27 @@ def _command(arguments: argparse.Namespace) -> int:
 
 
 def _hardware(arguments: argparse.Namespace) -> int:
-    from jobshelf.hardware import find_hardware, hardware_json, hardware_text
+    from jobshelf.hardware import advice_text, find_hardware, hardware_json, hardware_text
 
     found = find_hardware()
-    print(hardware_json(found) if arguments.json else hardware_text(found), end="")
+    if arguments.refresh:
+        return _refresh_hardware(found)
+    say = hardware_json if arguments.json else advice_text if arguments.advice else hardware_text
+    print(say(found), end="")
+    return 0
+
+
+def _refresh_hardware(hardware: Hardware) -> int:
+    from datetime import UTC, datetime
+
+    from jobshelf.hardware import refreshed
+    from jobshelf.shelf import find_shelf
+
+    path = find_shelf().root / "templates" / "blocks" / "flavors.py"
+    if not path.is_file():
+        raise UsageError(f"there is no {path}", fix="run it in a checkout of the project")
+    path.write_text(refreshed(path.read_text("utf-8"), hardware, datetime.now(UTC).date()), encoding="utf-8")
+    print(f"wrote {len(hardware.flavors)} machines to {path}\nnext: jobshelf vet --fix catalog && jobshelf index")
     return 0
 
 
@@ -670,18 +697,38 @@ def _submit(arguments: argparse.Namespace) -> int:
     client = _client_if_any() if arguments.dry_run else open_client()
     target = _target(arguments) if arguments.name else None
     cap = None if arguments.shards else arguments.max_cost
-    prepared = prepare(target, arguments.script_arguments, _asked(arguments), client, max_cost=cap)
+    if arguments.shards and arguments.detach:
+        message = "--shards stays until every shard is done: it starts, retries and checks them"
+        raise UsageError(
+            message, fix="leave --detach out; Ctrl-C leaves the Jobs running, and the same command goes on"
+        )
+    helpers = {} if arguments.no_estimate or arguments.shards else _estimators()
+    words, asked = arguments.script_arguments, _asked(arguments)
+    prepared = prepare(target, words, asked, client, max_cost=cap, helpers=helpers)
     for note in prepared.notes:
         print(f"note: {note}", file=sys.stderr)
+    outlook = prepared.foreseen.outlook
     if arguments.dry_run or client is None or prepared.checked is None:
-        print(prepared.order)
-        print(f"machine   {prepared.checked.cost}" if prepared.checked else "", end="\n" if prepared.checked else "")
+        cost = f"machine   {prepared.checked.cost}" if prepared.checked else ""
+        expected = f"expected  {outlook}" if outlook else ""
+        print("\n".join(line for line in (str(prepared.order), cost, expected) if line))
         return 0
     if arguments.shards is not None:
         return _submit_shards(arguments, prepared, client)
     job = submit(prepared.order, prepared.checked, client)
-    print(receipt(job, prepared.checked), flush=True)
+    print(receipt(job, prepared.checked, outlook), flush=True)
     return _follow(job, client) if arguments.follow else 0
+
+
+def _estimators() -> dict[str, Path]:
+    """The scripts that say what to expect of a Job, none where this shelf lacks one of them."""
+    from jobshelf.index import load_index
+    from jobshelf.shelf import find_shelf
+
+    shelf = find_shelf()
+    known = {entry.id: shelf.catalog / entry.file for entry in load_index(shelf).entries}
+    names = ("estimate-cost", "dataset-inspector")
+    return {name: known[name] for name in names} if set(names) <= known.keys() else {}
 
 
 def _follow(job: JobInfo, client: HfApi) -> int:

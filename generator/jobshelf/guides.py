@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from jobshelf.blocks import list_blocks
 from jobshelf.errors import EXIT_CODES, InputError
-from jobshelf.hardware import fit_block, flavors_block
+from jobshelf.hardware import ADVICE_WORK, Advice, advise, flavors_block
 from jobshelf.index import Entry, Index, words
 from jobshelf.render import code, inline
 from jobshelf.shelf import Shelf, find_shelf
@@ -41,9 +41,6 @@ GUIDES: Final = (
 )
 _MARKED = re.compile(r"(<!-- table: ([a-z-]+) -->\n)(.*?)(<!-- end of table -->\n)", re.DOTALL)
 _LINK = re.compile(r"(\]\()([^)\s#:]+)(#[^)\s]*)?\)")
-_SIZES = (0.5, 1.5, 3, 8, 14, 32, 70)
-# What is counted on in the table of fits: rows, and tokens of a row (low, likely, high).
-FIT_ROWS, FIT_TOKENS = 10_000, (400.0, 500.0, 600.0)
 
 
 def read_guides() -> dict[str, str]:
@@ -161,39 +158,19 @@ def _places(_: Index) -> str:
 
 
 def _fits(_: Index) -> str:
-    rows = ((f"{size:g}B", *(_cheapest(found) for found in _estimates(size))) for size in _SIZES)
-    head = ("model", "SFT, LoRA", "SFT, full", "DPO, LoRA", "GRPO, LoRA", "generate", "GGUF")
-    return _rows(head, rows)
+    return _advice(lambda one: one.likely if one.estimate is None else f"`{one.estimate.flavor.name}` {one.likely}")
 
 
-def _estimates(size: float) -> Iterator[list[Any]]:
-    """Yield, for each column of the table of fits, what the work would be on every flavor."""
-    fit, flavors = fit_block(), flavors_block().FLAVORS.values()
-    model = fit.model_of(fit.typical_architecture(size * 1e9), parameters=round(size * 1e9))
-    low, likely, high = (FIT_ROWS * tokens for tokens in FIT_TOKENS)
-    work = fit.Work(rows=FIT_ROWS, tokens=(low, likely, high))
-    machines = [flavor for flavor in flavors if flavor.gpus]
-    for method, tuning in (("sft", "lora"), ("sft", "full"), ("dpo", "lora"), ("grpo", "lora")):
-        runs = (
-            fit.Training(method=method, tuning=tuning, length=1024, sharded=tuning == "full" and flavor.gpus > 1)
-            for flavor in machines
-        )
-        yield [fit.estimate_training(model, run, work, flavor) for run, flavor in zip(runs, machines, strict=True)]
-    yield [
-        fit.estimate_generation(model, rows=FIT_ROWS, prompt=FIT_TOKENS, answer=512, flavor=flavor)
-        for flavor in machines
-    ]
-    yield [fit.estimate_conversion(model, flavor) for flavor in flavors]
+def _timeouts(_: Index) -> str:
+    return _advice(lambda one: one.timeout)
 
 
-def _cheapest(estimates: list[Any]) -> str:
-    """Return the flavor on which the work is likely to cost least, with its time and dollars; a dash where it fits on none."""
-    best = fit_block().rank_estimates(estimates)[0]
-    if best.short:
-        return "-"
-    minutes = best.seconds[1] / 60
-    time = f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
-    return f"`{best.flavor.name}` {time}, ${best.usd[1]:.2f}"
+def _advice(cell: Callable[[Advice], str]) -> str:
+    """By the dated list, as the table of flavors is."""
+    cells: dict[float, list[str]] = {}
+    for one in advise(flavors_block().FLAVORS):
+        cells.setdefault(one.size, []).append(cell(one))
+    return _rows(("model", *ADVICE_WORK), ((f"{size:g}B", *found) for size, found in cells.items()))
 
 
 TABLES: Final[Mapping[str, Callable[[Index], str]]] = {
@@ -204,4 +181,5 @@ TABLES: Final[Mapping[str, Callable[[Index], str]]] = {
     "shared-flags": _shared_flags,
     "places": _places,
     "fits": _fits,
+    "timeouts": _timeouts,
 }

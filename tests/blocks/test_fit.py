@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -287,10 +288,13 @@ def test_a_mixture_reads_fewer_experts_in_small_batches() -> None:
 
 def test_conversion_needs_ram_and_disk() -> None:
     llama = model(LLAMA)
-    assert "RAM" in fit.estimate_conversion(llama, F["cpu-basic"]).short
-    assert "disk" in fit.estimate_conversion(llama, F["cpu-upgrade"]).short
-    assert fit.estimate_conversion(llama, F["cpu-xl"]).short == ""
-    assert fit.estimate_conversion(model(QWEN), F["cpu-upgrade"]).short == ""
+    small = fit.estimate_conversion(llama, F["cpu-basic"])
+    assert (small.short, small.memory.total) == ("", 3 * 4 * 128_256 * 4096)  # its embedding, in float32, three times
+    large = fit.model_of(fit.typical_architecture(70e9))
+    assert "disk" in fit.estimate_conversion(large, F["cpu-basic"]).short
+    assert fit.estimate_conversion(large, F["cpu-xl"]).short == ""
+    wide = replace(large, shape=replace(large.shape, experts=256, expert_inner=2048))
+    assert "RAM" in fit.estimate_conversion(wide, F["cpu-upgrade"]).short
 
 
 def test_ranking() -> None:

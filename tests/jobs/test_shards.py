@@ -166,6 +166,26 @@ def test_what_shards_need(shards, jobshelf, hub_environment, given, output, said
     assert shards.jobs() == []
 
 
+def test_shards_are_not_left_alone(shards, jobshelf, hub_environment):
+    words = (str(shards.script), "--shards", "3", "--detach", "--", "alice/numbers", OUTPUT)
+    done = jobshelf("submit", *words, env=hub_environment)
+    assert done.returncode == 2
+    assert "--shards stays until every shard is done" in done.stderr
+    assert shards.jobs() == []
+
+
+@pytest.mark.heavy
+@pytest.mark.jobs
+def test_one_command_runs_all_shards_and_says_what_there_is(shards, jobshelf, hub_environment):
+    words = (str(shards.script), "--shards", "3", "--env", f"WHIMS={shards.whims}", "--timeout", "10m")
+    done = jobshelf("submit", *words, "--", "alice/numbers", OUTPUT, env=hub_environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{OUTPUT}: 24 rows in 12 parts; 3 Jobs, $")
+    assert len(shards.rows()) == len(set(shards.rows())) == 24
+    again = jobshelf("submit", *words, "--", "alice/numbers", OUTPUT, env=hub_environment)
+    assert "24 rows in 12 parts; 0 Jobs, $0.00" in again.stdout
+
+
 def test_missing_shards():
     half = Progress(has_begun=True, total=10, parts=frozenset({0, 1, 2}), aside=frozenset({4, 9}), has_card=False)
     assert Progress().missing_shards(4) == [1, 2, 3, 4]

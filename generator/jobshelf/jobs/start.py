@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from jobshelf.errors import UsageError
 from jobshelf.jobs.order import Order, order_image, order_script
+from jobshelf.jobs.outlook import Foreseen, foresee
 from jobshelf.jobs.preflight import Checked, check_order
 from jobshelf.jobs.roles import Roles, find_roles
 from jobshelf.jobs.target import Target, read_target
@@ -22,17 +25,23 @@ _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A Job that can be started: `target` is None for an image, `checked` while nobody is logged in."""
+    """A Job that can be started: `target` is None for an image, `checked` while nobody is logged in.
+
+    `foreseen` is empty where nothing could be estimated, or nobody asked.
+    """
 
     target: Target | None
     order: Order
     roles: Roles
     checked: Checked | None
+    foreseen: Foreseen = field(default_factory=Foreseen)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What a person should know before it starts."""
-        return self.checked.warnings if self.checked else ("nobody is logged in: nothing was checked on the Hub",)
+        if self.checked is None:
+            return ("nobody is logged in: nothing was checked on the Hub",)
+        return (*self.checked.warnings, *self.foreseen.warnings)
 
 
 def prepare(
@@ -42,10 +51,12 @@ def prepare(
     client: HfApi | None,
     *,
     max_cost: float | None = None,
+    helpers: Mapping[str, Path] = MappingProxyType({}),
 ) -> Prepared:
     """Return the Job that starts `target` (or, with None, the image that was `asked` for), checked as far as can be.
 
-    Raises what `read_target`, `order_script`, `order_image` and `check_order` raise.
+    `helpers` are the scripts that estimate it (see `foresee`); without them it is not estimated. Raises what
+    `read_target`, `order_script`, `order_image`, `check_order` and `foresee` raise.
     """
     if target is None:
         if asked.image is None:
@@ -55,7 +66,9 @@ def prepare(
         target = read_target(target, client)
         order, roles = order_script(target, arguments, asked), find_roles(target.script, arguments)
     checked = None if client is None else check_order(order, roles, client, max_cost=max_cost)
-    return Prepared(target=target, order=order, roles=roles, checked=checked)
+    script = target.script if target is not None else None
+    foreseen = foresee(script, arguments, roles, checked.cost, helpers) if checked and helpers else Foreseen()
+    return Prepared(target=target, order=order, roles=roles, checked=checked, foreseen=foreseen)
 
 
 def for_shards(prepared: Prepared) -> tuple[Prepared, str]:

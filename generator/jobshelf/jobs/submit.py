@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from jobshelf.client import explained
 from jobshelf.jobs.order import Order, Parcel, send_files
+from jobshelf.jobs.outlook import Outlook
 from jobshelf.jobs.preflight import Checked
 
 if TYPE_CHECKING:
@@ -23,13 +24,14 @@ def post(parcel: Parcel, client: HfApi) -> JobInfo:
         return client.run_job(**parcel.call())
 
 
-def receipt(job: JobInfo, checked: Checked) -> str:
-    """Return what is printed of a Job that was asked for: id, address, cost, and the commands that look after it."""
+def receipt(job: JobInfo, checked: Checked, outlook: Outlook | None = None) -> str:
+    """Return what is printed of a Job that was asked for: id, address, time, cost, and the commands that look after it."""
     where = f"{job.owner.name}/{job.id}"
     facts = {
         "job": job.id,
         "url": job.url,
         "machine": str(checked.cost),
+        **({"expected": str(outlook)} if outlook else {}),
         "logs": f"hf jobs logs --follow {where}",
         "status": f"hf jobs inspect {where}",
         "wait": f"hf jobs wait {where}",

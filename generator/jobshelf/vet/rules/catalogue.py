@@ -72,7 +72,10 @@ _TABLE: dict[str, tuple[str, _Test]] = {
     "status": _one_of("stable", "preview", "deprecated", "disabled"),
     "rehearse": ("a list of arguments", _is_texts),
 }
-_OPTIONAL: dict[str, tuple[str, _Test]] = {"replaced_by": ("the id of another script", _is_text)}
+_OPTIONAL: dict[str, tuple[str, _Test]] = {
+    "replaced_by": ("the id of another script", _is_text),
+    "estimate": ("a list of arguments of estimate_cost", _is_texts),
+}
 _JOBS: dict[str, tuple[str, _Test]] = {
     **{key: ("a string", lambda value: isinstance(value, str)) for key in _JOBS_TEXTS},
     "timeout": (
@@ -470,7 +473,7 @@ def block_drift(subject: Subject) -> Iterator[Hit]:
         yield _drift_hit(subject, drift, severity)
     for needed in missing_needs(text, blocks):
         yield _missing_hit(f"the block '{needed}', which another block uses", severity)
-    for needed in missing_imports(text, blocks):
+    for needed in missing_imports(text, blocks, tree=subject.script.tree):
         yield _missing_hit(f"'{needed}', on which a block relies", severity)
 
 
