@@ -180,7 +180,10 @@ def test_the_feed_has_what_was_rehearsed_newest_first(index):
 
 def test_without_a_rehearsal_of_these_bytes_there_is_no_feed(index):
     entries = tuple(dated(entry, "2026-11-02", stale=True) for entry in index.entries)
-    assert "feed.xml" not in emit(replace(index, entries=entries))
+    made = emit(replace(index, entries=entries))
+    assert "feed.xml" not in made
+    assert b"feed.xml" not in made["llms.txt"]
+    assert b"/feed.xml): what was rehearsed last" in emit(index)["llms.txt"]
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -83,7 +83,8 @@ def llms(index: Index) -> dict[str, bytes]:
     """`llms.txt` (llmstxt.org): where a language model finds what."""
     titles = {name: guide_title(text) for name, text in read_guides().items()}
     base = script_url(index.dataset, "")
-    return {"llms.txt": render("llms.txt.jinja", index=index, base=base, guides=titles, exit_codes=EXIT_CODES).encode()}
+    told = {"guides": titles, "exit_codes": EXIT_CODES, "has_feed": bool(_fresh(index))}
+    return {"llms.txt": render("llms.txt.jinja", index=index, base=base, **told).encode()}
 
 
 def skill(index: Index) -> dict[str, bytes]:
@@ -121,8 +122,7 @@ def feed(index: Index) -> dict[str, bytes]:
 
     Nothing else about a script has a date: there is no clock and no history in an index.
     """
-    fresh = [entry for entry in index.entries if entry.rehearsal is not None and not entry.rehearsal["stale"]]
-    newest = sorted(fresh, key=lambda entry: entry.rehearsal["date"], reverse=True)[:_FEED_LENGTH]
+    newest = sorted(_fresh(index), key=lambda entry: entry.rehearsal["date"], reverse=True)[:_FEED_LENGTH]
     if not newest:
         return {}
     items = [_item(entry) for entry in newest]
@@ -142,6 +142,11 @@ EMITTERS: Final[tuple[Emitter, ...]] = (
     feed,
     skill,
 )
+
+
+def _fresh(index: Index) -> list[Entry]:
+    """The entries whose very bytes were rehearsed."""
+    return [entry for entry in index.entries if entry.rehearsal is not None and not entry.rehearsal["stale"]]
 
 
 def _small(entry: Entry) -> str:

@@ -88,15 +88,7 @@ def held(client: HfApi, repo_id: str, folder: Path) -> dict[str, bytes]:
     """Return the files of a model on the Hub, its card aside (it names commits)."""
     names = [name for name in client.list_repo_files(repo_id) if name not in {"README.md", ".gitattributes"}]
     paths = {name: client.hf_hub_download(repo_id, name, local_dir=folder / repo_id) for name in names}
-    return {name: settled(Path(path).read_bytes(), name) for name, path in paths.items()}
-
-
-def settled(data: bytes, name: str) -> bytes:
-    """Return a file without what differs from process to process: PEFT writes the set of layers in any order."""
-    if not name.endswith("adapter_config.json"):
-        return data
-    config = json.loads(data)
-    return json.dumps(config | {"target_modules": sorted(config["target_modules"])}).encode()
+    return {name: Path(path).read_bytes() for name, path in paths.items()}
 
 
 def log_of(files: Mapping[str, bytes]) -> list[dict[str, float]]:
