@@ -205,6 +205,7 @@ class StubProcess:
         if not hasattr(os, "fork"):
             raise EnvironmentFault(f"stub runs need fork, which {sys.platform} has not", fix="run it on Linux or macOS")
         self.owner = os.getpid()
+        self._sent: str | None = None
         self._folder = tempfile.mkdtemp(prefix="jobshelf-stub-")
         # Not `-I`: it would ignore PYTHONHASHSEED, and with it the order of sets, hence help texts, would differ from run to run.
         # The other parts of `-I` are here: no user site, no working folder on the path, no PYTHON* variable from outside.
@@ -223,9 +224,16 @@ class StubProcess:
         return self.owner == os.getpid() and self._process.poll() is None
 
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Send one request and return its answer; None when the process died or did not answer in time."""
+        """Send one request and return its answer; None when the process died or did not answer in time.
+
+        The source of the request before is not sent again: the process still has it.
+        """
+        source, told = request["source"], dict(request)
+        if source == self._sent:
+            del told["source"]
+        self._sent = source
         try:
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.write(json.dumps(told).encode() + b"\n")
             self._process.stdin.flush()
         except BrokenPipeError:
             return None

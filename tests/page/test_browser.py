@@ -49,7 +49,7 @@ def test_search_finds_what_the_command_line_finds(visit: Visit, shelf: Index):
         assert set(listed(shown)) == set(list(matching(shelf, *words))[:50]) or found(shown) > 50
         assert found(shown) == len(matching(shelf, *words)), words
     box.fill("birch of the")
-    assert shown.locator("#list b").first.inner_text().startswith("Birch of the")
+    expect(shown.locator("#list b").first).to_have_text(re.compile("^Birch of the"))
     box.fill("no such thing anywhere")
     expect(shown.get_by_text("No script has all of that")).to_be_visible()
     assert found(shown) == 0 and listed(shown) == []

@@ -77,7 +77,7 @@ class _Server:
         self._ruleset = syscalls.open_ruleset(folder)
         syscalls.prepared_filter()  # like the next: made once, here, not in every child
         modules.real_modules()
-        self._source: str | None = None
+        self._source = ""
         self._code: types.CodeType | str = ""
         self._methods: dict[str, types.CodeType] = {}
         self._warm: set[str] = set()
@@ -85,13 +85,13 @@ class _Server:
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         self._warm_up(request["modules"])
         paths = _Paths(self._folder, request["name"])
-        if request["source"] != self._source:
+        if "source" in request:  # else it is the one of the request before
             self._source = request["source"]
             text = self._source.removeprefix("\ufeff")
             self._code = generated.compiled(text, paths.script) or text  # the run shows why the text does not compile
             self._methods = {}
         limits = fence.Limits(**request["limits"])
-        paths.make(request["source"])
+        paths.make(self._source)
         try:
             answer = self._run(paths, request["arguments"], limits, describe=request["describe"])
         finally:

@@ -5,6 +5,7 @@ At the end of a line it covers the findings that start or end on that line; on a
 
 from __future__ import annotations
 
+import ast
 import io
 import re
 import tokenize
@@ -42,19 +43,41 @@ def read_suppressions(script: Script) -> tuple[Suppression, ...]:
     """Return the suppressions of `script`, in order; text inside strings is none."""
     if MARK not in script.text:
         return ()
-    return tuple(found for number, line in _comments(script.text) for found in _suppressions(number, line))
+    lines = io.StringIO(script.text.removeprefix("\ufeff"), newline=None).readlines()
+    likely = [number for number, line in enumerate(lines, start=1) if _COMMENT.search(line)]
+    commented = _commented(lines, script.tree, likely)
+    return tuple(
+        found for number in likely if number in commented for found in _suppressions(number, lines[number - 1])
+    )
 
 
-def _comments(text: str) -> Iterator[tuple[int, str]]:
-    """Yield (number, text) of every line that has a comment."""
+def _commented(lines: list[str], tree: ast.Module | None, likely: list[int]) -> set[int]:
+    """Return the numbers of lines that have a comment, all of `likely` among them that do.
+
+    Only the statements around those are cut into tokens: cutting a long script takes as long as all that its rules do.
+    """
+    if tree is None:
+        return _with_comment(lines, 1)
+    found: set[int] = set()
+    for number in likely:
+        around = next((span for node in tree.body if number in (span := _span(node))), None)
+        found |= _with_comment(lines[around.start - 1 : around.stop - 1], around.start) if around else {number}
+    return found
+
+
+def _span(node: ast.stmt) -> range:
+    """The numbers of a statement's lines, those of its decorators among them."""
+    first = min([node.lineno, *(one.lineno for one in getattr(node, "decorator_list", ()))])
+    return range(first, (node.end_lineno or node.lineno) + 1)
+
+
+def _with_comment(lines: list[str], first: int) -> set[int]:
+    """Return the numbers of the lines that have a comment, all where they are no Python; `first` is that of the first line."""
     try:
-        tokens = list(tokenize.generate_tokens(io.StringIO(text.removeprefix("\ufeff")).readline))
+        tokens = list(tokenize.generate_tokens(io.StringIO("".join(lines)).readline))
     except (tokenize.TokenError, SyntaxError):
-        yield from enumerate(text.splitlines(), start=1)
-        return
-    for token in tokens:
-        if token.type == tokenize.COMMENT:
-            yield token.start[0], token.line.splitlines()[0]
+        return set(range(first, first + len(lines)))
+    return {first + token.start[0] - 1 for token in tokens if token.type == tokenize.COMMENT}
 
 
 def _suppressions(number: int, line: str) -> Iterator[Suppression]:
