@@ -3,7 +3,7 @@
     python -m jobshelf.stub.server FOLDER
 
 Request: `{"name", "source", "arguments", "modules", "limits", "describe"}`. Answer: the fields of `interface.Run` as JSON, and, where
-the request says `describe`, the `interface`.
+the request says `describe`, the `interface`. A request without `source` means the one before.
 The process ends when its stdin does, and takes FOLDER with it.
 """
 
