@@ -44,7 +44,9 @@ def test_the_demo_publishes_runs_both_ways_and_reads_the_result_back(jobshelf, t
     assert "Done in" in text
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "how", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=[pytest.mark.heavy, pytest.mark.jobs])]
+)
 def test_an_interrupt_leaves_no_process_and_no_file(environment, tmp_path, how):
     scratch = tmp_path / "scratch"
     scratch.mkdir()

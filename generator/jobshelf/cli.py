@@ -1005,7 +1005,7 @@ def _webhook_delete(arguments: argparse.Namespace) -> int:
 
 
 def _index(arguments: argparse.Namespace) -> int:
-    from jobshelf.derive import check_derived, write_derived
+    from jobshelf.derive import check_derived, has_derived, write_derived
     from jobshelf.index import check_index, load_index, write_index
     from jobshelf.shelf import find_shelf
 
@@ -1016,7 +1016,7 @@ def _index(arguments: argparse.Namespace) -> int:
         print(f"{shelf.index_file.name} is what the catalogue says ({len(index.entries)} scripts)")
         return 0
     built = write_index(shelf)
-    written = write_derived(shelf, load_index(shelf))
+    written = write_derived(shelf, load_index(shelf)) if has_derived(shelf) else ()
     print("\n".join([f"wrote {shelf.index_file.name}: {built.count} scripts", *built.notes]))
     print("".join(f"wrote {path.relative_to(shelf.root).as_posix()}\n" for path in written), end="")
     return 0

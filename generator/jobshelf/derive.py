@@ -16,6 +16,11 @@ from jobshelf.shelf import Shelf
 from jobshelf.skill import skill_files, skill_folder
 
 
+def has_derived(shelf: Shelf) -> bool:
+    """Whether the shelf marks a table or keeps the skill: reading a large index for nothing takes seconds."""
+    return skill_folder(shelf).is_dir() or bool(marked_files(shelf))
+
+
 def write_derived(shelf: Shelf, index: Index) -> tuple[Path, ...]:
     """Write what differs and remove what is no longer of the skill; return the paths that changed.
 

@@ -323,6 +323,8 @@ def test_a_token_that_may_not_write(
     assert server.requests == []
 
 
+@pytest.mark.heavy
+@pytest.mark.inference
 def test_killed_at_each_part_and_run_again(environment: dict[str, str], seeds: Path, tmp_path: Path) -> None:
     def argv(server: ChatServer, output: str) -> list[str | Path]:
         return [sys.executable, CATALOG / NAME, *asked(server, seeds, output), "--part-rows", "4", "--concurrency", "2"]
@@ -345,6 +347,8 @@ def test_killed_at_each_part_and_run_again(environment: dict[str, str], seeds: P
     assert len(server.requests) <= once + 10 * 5 * 5
 
 
+@pytest.mark.heavy
+@pytest.mark.inference
 def test_eight_shards_make_the_same_rows(
     environment: dict[str, str], server: ChatServer, seeds: Path, tmp_path: Path
 ) -> None:

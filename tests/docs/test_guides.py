@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 
 from docs.snippets import LANGUAGES, Snippet, commands, is_shell, shell_lines, snippets, trouble
 from jobshelf.blocks import load
-from jobshelf.derive import check_derived, write_derived
+from jobshelf.derive import check_derived, has_derived, write_derived
 from jobshelf.errors import EXIT_CODES, InputError, JobshelfError
 from jobshelf.guides import GUIDES, TABLES, with_tables
 from jobshelf.hub import Account, serve
@@ -185,6 +185,7 @@ def test_every_table_is_used_and_says_something():
 def test_a_stale_table_and_a_changed_skill_are_found_and_mended(make_shelf):
     shelf = make_shelf({"hello": "1"})
     index = load_index(shelf)
+    assert not has_derived(shelf)
     check_derived(shelf, index)  # nothing is marked, no skill is kept: nothing to be stale
     readme = shelf.root / "README.md"
     readme.write_text("# A\n\n<!-- table: scripts -->\nold\n<!-- end of table -->\nend\n")
@@ -195,6 +196,7 @@ def test_a_stale_table_and_a_changed_skill_are_found_and_mended(make_shelf):
         JobshelfError, match=r"\.agents/skills/jobshelf/SKILL\.md, .*left-over\.md, .*README\.md\. Fix: jobshelf index"
     ):
         check_derived(shelf, index)
+    assert has_derived(shelf)
     assert readme in write_derived(shelf, index)
     check_derived(shelf, index)
     assert "| `hello` | Say hello on standard output |" in readme.read_text() and "old" not in readme.read_text()

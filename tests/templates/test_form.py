@@ -134,7 +134,7 @@ def test_the_versions_are_those_of_the_shelf(render):
             assert needed == f"{name}{pins.get(name, needed.removeprefix(name))}", path.name
 
 
-@pytest.mark.parametrize("kind", ["utility", "dataset"])
+@pytest.mark.parametrize("kind", ["utility", pytest.param("dataset", marks=[pytest.mark.heavy, pytest.mark.data])])
 def test_the_test_that_comes_along_fails_until_the_script_is_written(render, kind, environment):
     folder = render(kind=kind, extras=["test"])
 
