@@ -68,7 +68,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from types import FrameType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 if TYPE_CHECKING:
     import httpx2
@@ -123,6 +123,13 @@ def main(argv: list[str] | None = None) -> int:
     if not args.inputs and not args.json_schema:
         parser.error("name an input: INPUT, or --dataset D")
     return run_to_exit(lambda: show_schema() if args.json_schema else inspect_all(args))
+
+
+def leave(code: int) -> NoReturn:
+    """End the process at once: taking the interpreter apart would cost a tenth of the time, and frees nothing that its end does not."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def inspect_all(args: argparse.Namespace) -> int:
@@ -2366,4 +2373,4 @@ def _with_image_note(verdict: Verdict, table: Table) -> Verdict:
 # --- end block ---
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    leave(main())

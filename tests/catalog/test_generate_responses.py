@@ -270,6 +270,8 @@ def test_killed_at_each_part_and_run_again(environment: dict[str, str], tmp_path
     assert sum(server.asked.values()) <= 23 + 10 * (2 + 2)
 
 
+@pytest.mark.heavy
+@pytest.mark.inference
 def test_eight_shards_share_one_output(environment: dict[str, str], server: ChatServer, tmp_path: Path) -> None:
     prompts(tmp_path)
     base = [sys.executable, CATALOG / NAME, *asked(server, "prompts.jsonl"), "--part-rows", "2"]
