@@ -24,7 +24,7 @@ from support import ROOT, TOKEN
 
 pytestmark = pytest.mark.timeout(900)
 # Which part of the heavy lane a script on torch belongs to, by a tag of it.
-PARTS = {"vllm": "inference", "gguf": "gguf"}
+PARTS = {"vllm": pytest.mark.inference, "gguf": pytest.mark.gguf, "trl": pytest.mark.training}
 SHELF = find_shelf(ROOT)
 _PLACEHOLDER = re.compile(r"\{(?P<role>input|model|output)(?::(?P<name>[^{}]*))?\}")
 
@@ -33,8 +33,7 @@ def lane(entry: Entry) -> list[pytest.MarkDecorator]:
     """Scripts on torch run in the heavy lane."""
     if not any(re.match(r"(torch|vllm|transformers)\b", package) for package in entry.dependencies):
         return []
-    part = next((PARTS[tag] for tag in entry.tags if tag in PARTS), "training")
-    return [pytest.mark.heavy, getattr(pytest.mark, part)]
+    return [pytest.mark.heavy, next(PARTS[tag] for tag in entry.tags if tag in PARTS)]
 
 
 SCRIPTS = [pytest.param(entry.id, marks=lane(entry)) for entry in load_index(SHELF).entries]
