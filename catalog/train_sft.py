@@ -4186,10 +4186,13 @@ class Checkpoint:
 
 
 def seal_checkpoint(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Declare the checkpoint in `folder` complete: list its files with their sizes, in a file that appears at once."""
+    """Declare the checkpoint in `folder` complete: list its files with their sizes, in a file that appears at once.
+
+    The facts keep their order: what goes on from here tells its settings in the same one.
+    """
     sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.name != CHECKPOINT_SEAL}
     part = folder.with_name(f".{folder.name}.part")
-    part.write_text(json.dumps({"files": sizes, "facts": facts}, indent=1, sort_keys=True), encoding="utf-8")
+    part.write_text(json.dumps({"files": sizes, "facts": facts}, indent=1), encoding="utf-8")
     part.replace(folder / CHECKPOINT_SEAL)
 
 

@@ -82,6 +82,14 @@ def newest(client: HfApi) -> object:
     return checkpoints.newest_on_hub(REPO, persist_model.look_at_model(REPO, TOKEN), TOKEN)
 
 
+def test_facts_come_back_in_their_order(folder: Path) -> None:
+    """The card of a resumed training lists its settings as that of an uninterrupted one does."""
+    (folder / "checkpoint-1").mkdir(parents=True)
+    recipe = {"tuning": ["lora", "a"], "batch": [8, "b"], "accumulation": [2, "c"]}
+    checkpoints.seal_checkpoint(folder / "checkpoint-1", {"recipe": recipe})
+    assert list(checkpoints.newest_here(folder).facts["recipe"]) == ["tuning", "batch", "accumulation"]
+
+
 def test_the_newest_complete_one_counts(folder: Path, save: Save) -> None:
     assert checkpoints.newest_here(folder) is None
     for step in (2, 10):
