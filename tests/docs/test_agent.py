@@ -130,7 +130,8 @@ def start(argv: list[str], shell: dict[str, str], tmp_path) -> subprocess.Comple
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_it_runs_each_script_as_a_job_and_here(script, agent, client, shell, request, monkeypatch, tmp_path):
     if request.node.get_closest_marker("heavy"):
-        builds = request.getfixturevalue("cpu_builds")
+        # each address is an environment of its own, started twice: compiling all of its packages would take longer
+        builds = {**request.getfixturevalue("cpu_builds"), "UV_COMPILE_BYTECODE": "0"}
         shell = shell | builds
         for name, value in builds.items():  # Jobs find the package index of the machine that they run on
             monkeypatch.setenv(name, value)
