@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import httpx2
 import pytest
@@ -20,7 +21,8 @@ retry, exits = blocks.load("retry"), blocks.load("exits")
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that were slept, without sleeping."""
     slept: list[float] = []
-    monkeypatch.setattr(retry.time, "sleep", slept.append)
+    # the block's own name alone: threads that earlier tests left behind sleep, too
+    monkeypatch.setattr(retry, "time", SimpleNamespace(sleep=slept.append))
     return slept
 
 
