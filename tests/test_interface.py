@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import select
 import socket
 import subprocess
@@ -19,7 +20,7 @@ import pytest
 from jobshelf import interface
 from jobshelf.interface import Probe, plausible_arguments, probe
 from jobshelf.script import parse_script
-from jobshelf.stub import generated
+from jobshelf.stub import generated, patterns
 from jobshelf.testing import vet_text
 
 CLI = """
@@ -515,6 +516,34 @@ def test_code_that_is_known_is_not_compiled_again(monkeypatch: pytest.MonkeyPatc
     second = generated.use(generated.compile_all(first))
     assert dataclasses.make_dataclass("Row", fields)(1, "x").name == "x"
     assert second == []
+
+
+def test_a_warning_for_a_pattern_is_shown_in_every_run() -> None:
+    runs = run("import re\nre.compile('[[a]')\nprint(re.compile('(b+)').sub(r'<\\1>', 'abba'))")
+    for made in (runs.help, runs.without_token):
+        assert made.stdout == "a<bb>a\n"
+        assert "FutureWarning: Possible nested set" in made.stderr
+
+
+def test_patterns_that_are_known_are_not_compiled_again() -> None:
+    re.compile("before")
+    mark = patterns.newest()
+    re.compile("first(?:of two)+"), re.compile(b"bytes"), re.compile("second", re.ASCII | re.IGNORECASE)
+    fresh = patterns.compiled_since(mark)
+    assert fresh == [("second", int(re.ASCII | re.IGNORECASE)), ("first(?:of two)+", 0)]
+    re.purge()
+    patterns.compile_all([list(pattern) for pattern in fresh])
+    assert patterns.compiled_since(None) == fresh
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [5, None, [3], [["(", 0]], [["a", "b"]], [["[[a]", 0]], [["a" * 10_000, 0]], [["a", 1 << 40]], [["a{9}" * 2]]],
+)
+def test_nothing_is_compiled_that_is_no_pattern(forged: object) -> None:
+    re.purge()
+    patterns.compile_all(forged)
+    assert patterns.newest() is None
 
 
 def test_a_run_that_has_no_network_loads_no_certificates() -> None:

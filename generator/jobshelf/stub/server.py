@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jobshelf.stub import capture, fence, generated, hub, modules, syscalls
+from jobshelf.stub import capture, fence, generated, hub, modules, patterns, syscalls
 from jobshelf.stub.trace import STOPPED, Trace
 
 _KEPT_OUTPUT = 65_536
@@ -89,6 +89,7 @@ class _Server:
             self._source = request["source"]
             text = self._source.removeprefix("\ufeff")
             self._code = generated.compiled(text, paths.script) or text  # the run shows why the text does not compile
+            syscalls.return_free_memory()  # compiling a long text takes as much again as the whole process
             self._methods = {}
         limits = fence.Limits(**request["limits"])
         paths.make(self._source)
@@ -98,6 +99,7 @@ class _Server:
             _remove(self._folder)
         self._warm_up(answer.pop("imported"))
         self._methods |= generated.compile_all(answer.pop("generated"))
+        patterns.compile_all(answer.pop("patterns"))
         return answer
 
     def _warm_up(self, names: list[str]) -> None:
@@ -227,6 +229,7 @@ class _Collected:
             "unreadable": by_kind.get("unreadable"),
             "imported": [name for name in end.get("imported", ()) if isinstance(name, str)],
             "generated": end.get("generated", []),
+            "patterns": end.get("patterns", []),
             "seconds": round(seconds, 3),
         }
 
@@ -357,7 +360,7 @@ def _execute(work: _Work, trace: Trace) -> int:
     sys.modules["__main__"] = module
     gc.disable()
     error: str | None = None
-    known, written = len(sys.modules), generated.use(work.methods)
+    known, written, newest = len(sys.modules), generated.use(work.methods), patterns.newest()
     try:
         exec(work.code, module.__dict__)  # noqa: S102 -- running the script is what this process is for
         status = 0
@@ -373,7 +376,11 @@ def _execute(work: _Work, trace: Trace) -> int:
         _flush(stream)
     # Looking at all the names would copy every page that holds one: new ones stand at the end.
     imported = list(itertools.islice(reversed(sys.modules), max(0, len(sys.modules) - known)))
-    end = {"imported": [name for name in imported if _worth_warming(name)], "generated": written}
+    end = {
+        "imported": [name for name in imported if _worth_warming(name)],
+        "generated": written,
+        "patterns": patterns.compiled_since(newest),
+    }
     trace.record("end", {"error": error, **end})
     return status
 
