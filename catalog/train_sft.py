@@ -135,7 +135,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line `argv` (default: that of the process) and return the exit code."""
     args = parse_training(build_parser(), sys.argv[1:] if argv is None else argv)
     code = run_to_exit(lambda: follow_plan(train) if launched_plan() else work(args))
-    leave_code(code)
+    leave_launched(code)
     return code
 
 
@@ -4472,11 +4472,19 @@ def launch(plan: Path, words: Sequence[str], *, processes: int, on_cpu: bool) ->
     return int(told.read_text(encoding="ascii")) if code and told.is_file() else code
 
 
-def leave_code(code: int) -> None:
-    """Tell the process that launched this one how it ended; the first word counts."""
+def leave_launched(code: int) -> None:
+    """End a launched process with `code`, and tell it to the one that launched it; the first word counts.
+
+    At once: what torch leaves running aborts now and then when the interpreter goes while other processes still work.
+    """
     plan = launched_plan()
-    if plan is not None and code != EXIT_DONE and not plan.with_name(LAUNCH_CODE).exists():
+    if plan is None:
+        return
+    if code != EXIT_DONE and not plan.with_name(LAUNCH_CODE).exists():
         plan.with_name(LAUNCH_CODE).write_text(str(code), encoding="ascii")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _own_source(folder: Path) -> Path:

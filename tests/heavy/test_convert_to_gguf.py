@@ -199,6 +199,23 @@ def test_the_variables_of_the_script_that_this_one_replaces(
     assert not [request for request in hub.journal()[seen:] if request.wrote]
 
 
+@pytest.mark.sweep
+def test_an_importance_matrix_weighs_the_rounding(
+    convert: Convert, made: Path, own_python: Callable[..., str], tmp_path: Path
+) -> None:
+    plain = convert(made / "llama", "./plain", "--quants", "f16,q4_k_m")
+    matrix = tmp_path / "matrix.gguf"
+    own_python(MODELS, "weigh", tmp_path / "plain/llama-F16.gguf", matrix)
+    weighed = convert(made / "llama", "./weighed", "--quants", "f16,q4_k_m", "--imatrix", matrix)
+    for shown in (plain, weighed):
+        assert_agrees(shown["made"])
+    one, other = ((tmp_path / folder / "llama-Q4_K_M.gguf").read_bytes() for folder in ("plain", "weighed"))
+    assert len(one) == len(other)
+    assert one != other
+    same = [(tmp_path / folder / "llama-F16.gguf").read_bytes() for folder in ("plain", "weighed")]
+    assert same[0] == same[1]
+
+
 @pytest.mark.heavy
 @pytest.mark.gguf
 def test_killed_at_five_points_and_run_again(

@@ -11,6 +11,7 @@ import re
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 Change = Callable[[str], str | None]
 
@@ -57,6 +58,12 @@ def table_of(text: str, name: str) -> dict[str, object]:
     return tomllib.loads("\n".join(line[2:] for line in lines)).get("tool", {}).get(name, {})
 
 
+@lru_cache(maxsize=1)
+def tree_of(text: str) -> ast.Module:
+    """Return the syntax tree, which all changes of one script read and none changes."""
+    return ast.parse(text)
+
+
 def in_header(pattern: str, replacement: str) -> Change:
     """Return the change that replaces the first match of `pattern` inside the header."""
 
@@ -70,7 +77,7 @@ def in_header(pattern: str, replacement: str) -> Change:
 
 def in_docstring(text: str, pattern: str, replacement: str) -> str | None:
     """Replace the first match of `pattern` in the source of the docstring."""
-    node = ast.parse(text).body[0]
+    node = tree_of(text).body[0]
     lines = text.splitlines(keepends=True)
     docstring = "".join(lines[node.lineno - 1 : node.end_lineno])
     changed = re.sub(pattern, replacement, docstring, count=1, flags=re.MULTILINE)
@@ -95,7 +102,7 @@ def insert(text: str, line: int, code: str, indent: int = 0) -> str:
 def function(text: str, name: str) -> ast.FunctionDef | None:
     """Return the first function of this name."""
     return next(
-        (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef) and node.name == name), None
+        (node for node in ast.walk(tree_of(text)) if isinstance(node, ast.FunctionDef) and node.name == name), None
     )
 
 
@@ -110,7 +117,7 @@ def at_start_of(text: str, name: str, code: str) -> str | None:
 
 def after_parsing(text: str, code: str) -> str | None:
     """Insert `code` after the statement that calls `parse_args`."""
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(tree_of(text)):
         if isinstance(node, ast.Assign) and "parse_args(" in ast.unparse(node.value):
             return insert(text, node.end_lineno + 1, code, node.col_offset)
     return None
@@ -298,7 +305,7 @@ def dependency_forgotten(text: str) -> str | None:
 @breaks("UVS301")
 def docstring_gone(text: str) -> str | None:
     """No docstring."""
-    node = ast.parse(text).body[0]
+    node = tree_of(text).body[0]
     lines = text.splitlines(keepends=True)
     return "".join(lines[: node.lineno - 1] + lines[node.end_lineno :])
 

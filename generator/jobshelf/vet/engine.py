@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jobshelf.script import Script
+from jobshelf.script import Script, no_collector
 from jobshelf.shelf import Shelf, find_shelf
 from jobshelf.vet.config import Config, Profile
 from jobshelf.vet.finding import Finding, Report, Undecided, finding_of, printable
@@ -44,6 +42,7 @@ def vet_targets(targets: Sequence[Target], config: Config) -> Report:
     return _report(spread(partial(_vet_batch, config=config), batches), targets, config)
 
 
+@no_collector()
 def vet_scripts(
     scripts: Sequence[Script],
     config: Config,
@@ -85,21 +84,9 @@ def _cut(targets: Sequence[Target], slow: bool) -> list[Sequence[Target]]:
     return [targets[start : start + size] for start in range(0, len(targets), size)]
 
 
+@no_collector()
 def _vet_batch(targets: Sequence[Target], *, config: Config) -> Results:
-    with _no_collector():
-        return _vet_parsed([load(target) for target in targets], config, _shelf(), probe_script)
-
-
-@contextmanager
-def _no_collector() -> Iterator[None]:
-    """Switch the cycle collector off: a syntax tree is many objects without cycles, and it looks at all of them (4x)."""
-    on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if on:
-            gc.enable()
+    return _vet_parsed([load(target) for target in targets], config, _shelf(), probe_script)
 
 
 def _vet_parsed(
