@@ -13,13 +13,12 @@ from itertools import takewhile
 
 _MAX_TEXT = 1 << 12
 _MAX_PATTERNS = 500  # of which `re` keeps 512
-_COMPILED: dict[Hashable, re.Pattern[str]] = getattr(
-    re, "_cache2", re._cache
-)  # the first is in the order of compiling since 3.12
+# Since 3.12 only the second of two caches is in the order of compiling.
+_COMPILED: dict[Hashable, re.Pattern[str]] = getattr(re, "_cache2", re._cache)
 
 
 def newest() -> Hashable:
-    """Return what `compiled_since` takes for now."""
+    """Return the pattern that was compiled last: the mark from which `compiled_since` looks."""
     return next(reversed(_COMPILED), None)
 
 
