@@ -122,9 +122,9 @@ CONVERTED = ("F32", "F16", "BF16", "Q8_0")  # by the converter itself; all other
 IMATRIX_ONLY = frozenset({"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "Q2_K_S"})
 # How far predictions may be off: RMS difference of the log-probabilities of the likeliest tokens, as a share of the
 # standard deviation of all of them. Models that learnt a language are off by 0.01 in Q8, 0.03 in Q5, 0.06 in Q4, 0.16 in Q2
-# (bench/gguf_tolerances.py); one that learnt a sentence by heart by 0.5 in Q4; an unrelated model by 1 and more.
+# (bench/gguf_tolerances.py); one that learnt a sentence by heart by 0.32 in Q5, 0.5 in Q4; an unrelated model by 1 and more.
 TOLERANCES = {
-    "F3": 0.01, "F1": 0.02, "BF": 0.05, "Q8": 0.15, "Q6": 0.2, "Q5": 0.3, "Q4": 0.55, "Q3": 0.6, "Q2": 0.8, "Q1": 0.9,
+    "F3": 0.01, "F1": 0.02, "BF": 0.05, "Q8": 0.15, "Q6": 0.2, "Q5": 0.4, "Q4": 0.55, "Q3": 0.6, "Q2": 0.8, "Q1": 0.9,
 }  # fmt: skip
 LIKELIEST = 256
 POSITIONS = 4  # of each prompt
