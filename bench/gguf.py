@@ -6,7 +6,7 @@
 A random Llama is written; the script converts it to a folder, with and without an adapter; then llama.cpp's converter,
 run by hand in the script's environment, and llama-quantize (of the PATH, else what it calls in the library that the script
 built) make the same files. The script's times are its own of these two steps; the rest (asking the model, verifying) is
-told apart. Memory is the peak of the largest process beyond pages of mapped files.
+told apart. All of it three times, in turns; what is compared are medians. Memory is the peak of the largest process beyond pages of mapped files.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ SCRIPT = Path(__file__).parents[1] / "catalog" / "convert_to_gguf.py"
 # hidden, inner, layers
 QUICK, FULL = (512, 1536, 16), (1536, 6144, 14)
 RANK = 16
+ROUNDS = 3
 LIMIT = 1.1
 MEMORY_BASE, MEMORY_SHARE = 2e9, 1.3
 
@@ -53,18 +55,19 @@ def main() -> int:
 def report(root: Path, model: Path, adapter: Path, python: Path, quants: tuple[str, ...]) -> int:
     """Print the comparison for one model and return the exit code."""
     size = (model / "model.safetensors").stat().st_size
-    copying = seconds_of(lambda: copied(model / "model.safetensors", root / "copy"))
+    turns = [turn(root, model, python, quants) for _ in range(ROUNDS)]
+    copying = median(one["copy"] for one in turns)
     print(f"model: {size / 1e9:.2f} GB; a plain copy of it, flushed: {copying:.2f} s, {size / 1e9 / copying:.2f} GB/s")
-    ours, peak = watched(python, model, root / "out", quants)
     kept = True
     for quant in quants:
-        step = f"{'convert' if quant in {'f16', 'q8_0'} else 'quantize'} {quant.upper()}"
-        taken, peer = ours["seconds"][step], by_hand(quant, model, root, python)
+        step = step_of(quant)
+        taken, peer = (median(one[whose][quant] for one in turns) for whose in ("ours", "by hand"))
         kept = kept and taken <= LIMIT * peer
         print(
             f"{step}: {taken:.2f} s, llama.cpp's own {peer:.2f} s: {taken / peer:.2f}x (limit {LIMIT}x); "
             f"{size / 1e9 / taken:.2f} GB/s of the model, {taken / copying:.1f}x the copy"
         )
+    ours, peak = turns[-1]["told"], max(one["peak"] for one in turns)
     rest = {what: seconds for what, seconds in ours["seconds"].items() if not what.startswith(("convert", "quantize"))}
     print(f"the rest: {', '.join(f'{what} {seconds:.1f} s' for what, seconds in rest.items())}")
     bound = memory_bound(ours)
@@ -72,6 +75,23 @@ def report(root: Path, model: Path, adapter: Path, python: Path, quants: tuple[s
         kept = kept and most <= bound
         print(f"peak memory, {name}: {most / 1e9:.2f} GB beyond mapped files (limit {bound / 1e9:.2f} GB)")
     return 0 if kept else 1
+
+
+def turn(root: Path, model: Path, python: Path, quants: tuple[str, ...]) -> dict[str, Any]:
+    """Copy the model, run the script and llama.cpp's own tools once each; every file is on the disk before the next begins."""
+    copying = seconds_of(lambda: copied(model / "model.safetensors", root / "copy"))
+    os.sync()
+    told, peak = watched(python, model, root / "out", quants)
+    shutil.rmtree(root / "out")
+    os.sync()
+    by_hands = {quant: by_hand(quant, model, root, python) for quant in quants}
+    ours = {quant: told["seconds"][step_of(quant)] for quant in quants}
+    return {"copy": copying, "told": told, "peak": peak, "ours": ours, "by hand": by_hands}
+
+
+def step_of(quant: str) -> str:
+    """Return what the script calls the step that makes the type."""
+    return f"{'convert' if quant in {'f16', 'q8_0'} else 'quantize'} {quant.upper()}"
 
 
 def memory_bound(plan: dict[str, Any]) -> float:

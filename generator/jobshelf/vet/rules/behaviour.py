@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from jobshelf.interface import Event, Run
@@ -469,7 +470,25 @@ def _leaves_loop(loop: ast.For | ast.AsyncFor) -> bool:
 
 
 def _leaves_at_once(subject: Subject) -> bool:
-    return any(flow.dotted(call.func, {}) == "os._exit" for call in subject.nodes(ast.Call))
+    """Whether there is an `os._exit` that nothing before it in its function returns from: others end a child process."""
+    return _leaves(subject.script.tree.body if subject.script.tree else ())
+
+
+def _leaves(body: Sequence[ast.stmt]) -> bool:
+    functions: list[ast.FunctionDef | ast.AsyncFunctionDef] = []
+    nodes: list[ast.AST] = [*body]
+    returned, left = [math.inf], []
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            functions.append(node)
+            continue
+        if isinstance(node, ast.Return):
+            returned.append(node.lineno)
+        elif isinstance(node, ast.Call) and flow.dotted(node.func, {}) == "os._exit":
+            left.append(node.lineno)
+        nodes.extend(ast.iter_child_nodes(node))
+    return any(line < min(returned) for line in left) or any(_leaves(function.body) for function in functions)
 
 
 def _stopped(subject: Subject, node: ast.expr) -> Hit:
