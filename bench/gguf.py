@@ -6,7 +6,8 @@
 A random Llama is written; the script converts it to a folder, with and without an adapter; then llama.cpp's converter,
 run by hand in the script's environment, and llama-quantize (of the PATH, else what it calls in the library that the script
 built) make the same files. The script's times are its own of these two steps; the rest (asking the model, verifying) is
-told apart. All of it three times, in turns; what is compared are medians. Memory is the peak of the largest process beyond pages of mapped files.
+told apart. All of it three times, in turns: medians are compared. Memory is the peak of the largest process beyond pages of
+mapped files.
 """
 
 from __future__ import annotations
