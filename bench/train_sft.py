@@ -163,6 +163,7 @@ def run(argv: Sequence[str], folder: Path, name: str) -> Timed:
     words = [str(folder / name) if word == "OUT" else word for word in argv]
     env = os.environ | {"PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "hf"), "NO_COLOR": "1"}
     env["ACCELERATE_USE_CPU"] = str(not on_gpu()).lower()
+    env["OMP_NUM_THREADS"] = str(os.cpu_count())  # else accelerate, which starts TRL, gives it one thread
     began = time.monotonic()
     process = subprocess.Popen(words, env=env, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     lines, told = [], []
