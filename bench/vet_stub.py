@@ -3,8 +3,13 @@ no token, each example of the docstring).
 
     uv run python bench/vet_stub.py [SCRIPT ...]
 
-Without arguments: every catalogue script, each several times. Beside it, what four runs cost when a fresh interpreter is
-started for each. Exits with 1 when the mean is above the limit.
+Three rows, one script after the other in one process: scripts of the usual size, each seen once; the given scripts (without
+arguments: the catalogue) in turns, each time as if it were new; the same again and again, as an editor asks. The usual ones are
+modules of this Python's standard library with a docstring of two examples in front and a command line behind: 460 lines in
+the middle, where those of the catalogue, which carry their blocks with them, have 2,300 to 7,000. Beside them, what four runs
+cost when a fresh interpreter is started for each, measured between the rows.
+
+Exits with 1 when the mean of the usual ones or of those seen again is above the limit.
 """
 
 from __future__ import annotations
@@ -12,30 +17,86 @@ from __future__ import annotations
 import statistics
 import subprocess
 import sys
+import sysconfig
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
-from jobshelf.script import Script, read_script
+from jobshelf.script import Script, parse_script, read_script
 from jobshelf.vet import Config, vet_scripts
 from jobshelf.vet.rule import Tier
 from jobshelf.vet.rules import all_rules
 
 LIMIT_MS = 120.0
-ROUNDS = 20
+ROUNDS = 5
+AGAIN = 20
 RUNS = 4
 CATALOG = Path(__file__).parents[1] / "catalog"
+CONFIG = Config(select=tuple(code for code, made in all_rules().items() if made.tier is Tier.STUB))
+FRONT = '''\
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["datasets>=5,<6", "huggingface-hub>=2,<3"]
+# ///
+"""Count the rows of a dataset by a column.
+
+Reads INPUT, writes a table of counts to OUTPUT.
+
+    uv run {name} user/input user/output --max-samples 100
+    hf jobs uv run --secrets HF_TOKEN {name} user/input user/output --max-samples 100
+"""
+'''
+BACK = """
+
+def main() -> int:
+    import argparse
+    import sys
+
+    parser = argparse.ArgumentParser(description="Count the rows of a dataset by a column.")
+    parser.add_argument("input_dataset", help="where the rows are")
+    parser.add_argument("output_dataset", help="where the counts go")
+    parser.add_argument("--config", default="default", help="configuration of the input")
+    parser.add_argument("--split", default="train", help="split of the input")
+    parser.add_argument("--column", default="source", help="column to count by")
+    parser.add_argument("--max-samples", type=int, help="count only the first rows")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the shuffling")
+    parser.add_argument("--private", action="store_true", help="make the output private")
+    parser.add_argument("--dry-run", action="store_true", help="check everything, write nothing")
+    arguments = parser.parse_args()
+
+    from datasets import load_dataset
+    from huggingface_hub import get_token
+
+    if not get_token():
+        print("error: HF_TOKEN is not set: add --secrets HF_TOKEN", file=sys.stderr)
+        return 3
+    rows = load_dataset(arguments.input_dataset, arguments.config, split=arguments.split)
+    rows.to_pandas().groupby(arguments.column).count().push_to_hub(arguments.output_dataset)
+    return 0
 
 
-def milliseconds(script: Script) -> list[float]:
-    """Return the wall time of each of ROUNDS times of the stub tier, in ms; the first, which warms up, does not count."""
-    config = Config(select=tuple(code for code, made in all_rules().items() if made.tier is Tier.STUB))
-    vet_scripts([script], config)
-    taken = []
-    for _ in range(ROUNDS):
-        start = time.perf_counter()
-        vet_scripts([script], config)
-        taken.append(1000 * (time.perf_counter() - start))
-    return taken
+if __name__ == "__main__":
+    raise SystemExit(main())
+"""
+
+
+def usual_scripts() -> list[Script]:
+    """Return a script for each module of 5 to 40 kB of the standard library that can stand in the middle of another."""
+    scripts = []
+    for path in sorted(Path(sysconfig.get_path("stdlib")).glob("*.py")):
+        body = path.read_text("utf-8")
+        if 5_000 < len(body) < 40_000 and "__main__" not in body and "from __future__" not in body:
+            text = FRONT.format(name=path.name) + body + BACK
+            scripts.append(parse_script(text.encode(), path.name))
+    return scripts
+
+
+def milliseconds(script: Script) -> float:
+    """Return the wall time of the stub tier of a script whose tree is known, as after the static tier, in ms."""
+    assert script.tree is not None
+    start = time.perf_counter()
+    vet_scripts([script], CONFIG)
+    return 1000 * (time.perf_counter() - start)
 
 
 def fresh_interpreters() -> float:
@@ -46,20 +107,39 @@ def fresh_interpreters() -> float:
     return 1000 * (time.perf_counter() - start)
 
 
+def show(name: str, taken: Iterable[float]) -> float:
+    """Print a row and return its mean."""
+    ordered = sorted(taken)
+    mean = statistics.fmean(ordered)
+    print(f"{name:<42}{mean:>8.1f}{statistics.median(ordered):>9.1f}{ordered[int(0.9 * len(ordered))]:>8.1f}")
+    return mean
+
+
 def main() -> int:
-    """Print a line a script, then the mean against the limit."""
-    paths = [Path(name) for name in sys.argv[1:]] or sorted(CATALOG.glob("*.py"))
-    print(f"{'script':<28}{'median':>9}{'p90':>9}   ms, all runs on one core")
-    everything: list[float] = []
-    for path in paths:
-        taken = sorted(milliseconds(read_script(path)))
-        everything += taken
-        print(f"{path.name:<28}{statistics.median(taken):>9.1f}{taken[int(0.9 * len(taken))]:>9.1f}")
-    mean = statistics.fmean(everything)
-    print(
-        f"mean {mean:.1f} ms, limit {LIMIT_MS:.0f} ms; {RUNS} fresh interpreters alone: {fresh_interpreters():.1f} ms"
+    """Print a line a row and a line a script, then the means against the limit."""
+    given = [Path(name) for name in sys.argv[1:]] or sorted(CATALOG.glob("*.py"))
+    usual = usual_scripts()
+    milliseconds(read_script(given[0]))  # starts the process and warms it up
+    bare = [fresh_interpreters()]
+    print(f"{'ms, all runs of a script on one core':<42}{'mean':>8}{'median':>9}{'p90':>8}")
+    once = show(f"{len(usual)} scripts of usual size, seen once", map(milliseconds, usual))
+    bare.append(fresh_interpreters())
+    show(
+        f"{len(given)} given scripts, each time as if new",
+        [milliseconds(read_script(path)) for _ in range(ROUNDS) for path in given],
     )
-    return 0 if mean <= LIMIT_MS else 1
+    bare.append(fresh_interpreters())
+    again: list[float] = []
+    for path in given:
+        script = read_script(path)
+        milliseconds(script)
+        taken = [milliseconds(script) for _ in range(AGAIN)]
+        again += taken
+        show(f"  {path.name} again", taken)
+    known = show(f"{len(given)} given scripts, again", again)
+    bare.append(fresh_interpreters())
+    print(f"limit {LIMIT_MS:.0f} ms; {RUNS} fresh interpreters alone: {statistics.fmean(bare):.1f} ms")
+    return 0 if max(once, known) <= LIMIT_MS else 1
 
 
 if __name__ == "__main__":

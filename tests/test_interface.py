@@ -18,10 +18,11 @@ from pathlib import Path
 import pytest
 
 from jobshelf import interface
-from jobshelf.interface import Probe, plausible_arguments, probe
+from jobshelf.interface import Probe, plausible_arguments, probe, run_with
 from jobshelf.script import parse_script
 from jobshelf.stub import generated, patterns
 from jobshelf.testing import vet_text
+from jobshelf.vet.rules import interface as rules
 
 CLI = """
 import argparse
@@ -450,7 +451,8 @@ def surroundings(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["canary"]
     _until_gone(processes, _folder())
     assert [path.name for path in set(temporary.iterdir()) - listed] == []
-    assert list(_folder().iterdir()) == []
+    left = {path.relative_to(_folder()).as_posix() for path in _folder().rglob("*")}
+    assert left <= {"run", "run/code", "run/home", "run/tmp", "run/work"}
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -550,6 +552,42 @@ def test_a_run_that_has_no_network_loads_no_certificates() -> None:
     source = "import argparse, ssl; argparse.ArgumentParser().parse_args(); print(ssl.create_default_context().cert_store_stats())"
     run(source)
     assert run(source).without_token.stdout == "{'x509': 0, 'crl': 0, 'x509_ca': 0}\n"
+
+
+@pytest.mark.parametrize(
+    "deed",
+    [
+        "here.unlink(); here.symlink_to({outside!r})",
+        "here.unlink(); here.mkdir(); (here / 'file').touch()",
+        "shutil.rmtree(here.parent); here.parent.symlink_to(Path({outside!r}).parent)",
+        "here.parent.rename(here.parent.parent / 'elsewhere')",
+        "shutil.rmtree(Path.home()); Path.home().write_text('a file')",
+        "(Path.home() / 'a').touch(); Path('b').touch(); Path(os.environ['TMPDIR'], 'c').touch()",
+        "Path.cwd().rmdir()",
+    ],
+)
+def test_a_run_finds_nothing_of_the_run_before(deed: str, surroundings: dict[str, object]) -> None:
+    look = "import os\nfrom pathlib import Path\nroot = Path.home().parent\n"
+    look += (
+        "print(sorted(str(p.relative_to(root)) + ' f' * p.is_file() + ' l' * p.is_symlink() for p in root.rglob('*')))"
+    )
+    done = run(f"import os, shutil\nfrom pathlib import Path\nhere = Path(__file__)\n{deed.format(**surroundings)}")
+    assert (done.help.exit, done.unknown_option.exit) == (0, 0)
+    assert run(look).help.stdout == "['code', 'code/script.py f', 'home', 'tmp', 'work']\n"
+
+
+def test_an_example_that_stands_twice_is_run_once_and_reported_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr(rules, "run_with", lambda script, words: asked.append(words) or run_with(script, words))
+    examples = "uv run script.py a b\n    hf jobs uv run script.py -- a b\n    uv run script.py c"
+    source = f"'''Count rows.\n\n    {examples}\n'''\n"
+    source += "import argparse\np = argparse.ArgumentParser()\np.add_argument('x')\np.parse_args()\n"
+    report = vet_text(f'# /// script\n# requires-python = ">=3.11"\n# ///\n{source}', select=["UVS302"])
+    assert [(finding.line, finding.found) for finding in report.findings] == [
+        (6, "script.py: error: unrecognized arguments: b"),
+        (7, "script.py: error: unrecognized arguments: b"),
+    ]
+    assert asked == [("a", "b"), ("c",)]
 
 
 def test_a_script_that_waits_for_ever_is_given_up(surroundings: dict[str, object]) -> None:

@@ -52,9 +52,6 @@ _ENVIRONMENT = {
 }
 
 
-_OURS = [name for name in sys.modules if name.partition(".")[0] == "jobshelf"]
-
-
 def main(folder: Path) -> int:
     """Serve until stdin ends."""
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
@@ -62,6 +59,7 @@ def main(folder: Path) -> int:
         os.dup2(nothing.fileno(), 0)
         os.dup2(nothing.fileno(), 1)
     server = _Server(folder)
+    _prepare(folder)
     try:
         for line in requests:
             answers.write(json.dumps(server.answer(json.loads(line))).encode() + b"\n")
@@ -69,6 +67,25 @@ def main(folder: Path) -> int:
     finally:
         _remove(folder)
     return 0
+
+
+def _prepare(folder: Path) -> None:
+    """Give this process all that every run needs alike: what is done here need not be done, and copied, in each child."""
+    gc.disable()  # `_warm_up` collects; a collection in a child would copy the whole heap
+    os.environ.clear()
+    os.environ.update(_Paths(folder / "run", "").environment())
+    sys.stdin = sys.__stdin__ = io.TextIOWrapper(io.FileIO(0, "r", closefd=False), encoding="utf-8")
+    sys.stdout = sys.__stdout__ = io.TextIOWrapper(
+        io.BufferedWriter(io.FileIO(1, "w", closefd=False)), encoding="utf-8"
+    )
+    sys.stderr = sys.__stderr__ = io.TextIOWrapper(
+        io.BufferedWriter(io.FileIO(2, "w", closefd=False)),
+        encoding="utf-8",
+        errors="backslashreplace",
+        line_buffering=True,
+    )
+    for name in [name for name in sys.modules if name.partition(".")[0] == "jobshelf"]:
+        del sys.modules[name]
 
 
 class _Server:
@@ -96,7 +113,7 @@ class _Server:
         try:
             answer = self._run(paths, request["arguments"], limits, describe=request["describe"])
         finally:
-            _remove(self._folder)
+            paths.clear()
         self._warm_up(answer.pop("imported"))
         self._methods |= generated.compile_all(answer.pop("generated"))
         patterns.compile_all(answer.pop("patterns"))
@@ -160,9 +177,28 @@ class _Paths:
         }
 
     def make(self, source: str) -> None:
-        for path in (self.folder, self.work, self.home, self.temporary, self.folder / "code"):
-            path.mkdir()
-        Path(self.script).write_text(source, encoding="utf-8")
+        """Make the folders, unless they stand from the run before, and the script's file."""
+        if not self.folder.exists():
+            for path in (self.folder, self.work, self.home, self.temporary, self.folder / "code"):
+                path.mkdir()
+        with Path(self.script).open("x", encoding="utf-8") as file:  # never through a link that a script has left
+            file.write(source)
+
+    def clear(self) -> None:
+        """Take away what the run has left: of one that left nothing only the script's file, for making folders takes time."""
+        try:
+            if self._untouched():
+                Path(self.script).unlink()
+                return
+        except OSError:  # it has put something else in the place of what it was given
+            pass
+        _remove(self.folder)
+
+    def _untouched(self) -> bool:
+        entries = {entry.name: entry.stat(follow_symlinks=False).st_mode for entry in os.scandir(self.folder)}
+        if sorted(entries) != ["code", "home", "tmp", "work"] or set(entries.values()) != {self.folder.stat().st_mode}:
+            return False
+        return [path.path for name in entries for path in os.scandir(self.folder / name)] == [self.script]
 
     def clean(self, text: str) -> str:
         """Take this machine's paths out of `text`."""
@@ -325,24 +361,10 @@ def _take_places(handles: list[int], ruleset: int | None) -> int:
 
 
 def _settle(paths: _Paths, arguments: list[str]) -> None:
-    """Give the interpreter the script's surroundings: folder, environment, arguments, streams."""
+    """Give the interpreter what is this run's own; `_prepare` gave it the rest."""
     os.chdir(paths.work)
-    os.environ.clear()
-    os.environ.update(paths.environment())
     sys.argv = [paths.script, *arguments]
     sys.dont_write_bytecode = True
-    sys.stdin = sys.__stdin__ = io.TextIOWrapper(io.FileIO(0, "r", closefd=False), encoding="utf-8")
-    sys.stdout = sys.__stdout__ = io.TextIOWrapper(
-        io.BufferedWriter(io.FileIO(1, "w", closefd=False)), encoding="utf-8"
-    )
-    sys.stderr = sys.__stderr__ = io.TextIOWrapper(
-        io.BufferedWriter(io.FileIO(2, "w", closefd=False)),
-        encoding="utf-8",
-        errors="backslashreplace",
-        line_buffering=True,
-    )
-    for name in _OURS:
-        del sys.modules[name]
 
 
 def _watch(recorder: capture.Recorder) -> None:
@@ -358,7 +380,6 @@ def _execute(work: _Work, trace: Trace) -> int:
     module = types.ModuleType("__main__")
     module.__file__ = work.paths.script
     sys.modules["__main__"] = module
-    gc.disable()
     error: str | None = None
     known, written, newest = len(sys.modules), generated.use(work.methods), patterns.newest()
     try:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from jobshelf.forms import TAKEN_BY_HF
-from jobshelf.interface import Argument, imported_modules, run_with
+from jobshelf.interface import Argument, Run, imported_modules, run_with
 from jobshelf.vet import flow
 from jobshelf.vet.rule import Hit, Inconclusive, Severity, Tier, rule
 from jobshelf.vet.rules.persistence import writes_to_hub
@@ -248,8 +248,8 @@ def examples_drift(subject: Subject) -> Iterator[Hit | Inconclusive]:
         yield from _taken_by_hf(command)
     drifted = list(_unknown_flags(subject, commands))
     yield from drifted
-    for command in commands if not drifted else ():
-        yield from _refused(subject, command)
+    if not drifted:
+        yield from _refused(subject, commands)
     if subject.candidate:
         yield from _missing_kinds(subject, commands)
         yield from _secret_drift(subject, commands)
@@ -648,19 +648,24 @@ def _unknown_flags(subject: Subject, commands: list[_Command]) -> Iterator[Hit |
             )
 
 
-def _refused(subject: Subject, command: _Command) -> Iterator[Hit]:
-    """Report a command whose arguments the script's own parser refuses; one with a gap to fill in (`...`, `$NAME`) is not tried."""
-    if not command.script or any(_GAP.search(word) for word in command.arguments):
-        return
-    run = run_with(subject.script, command.arguments)
-    if run.exit == _EXIT_USAGE and not run.inconclusive and "usage:" in run.stderr.lower():
-        yield Hit(
-            line=command.line,
-            message="an example that the parser refuses",
-            found=run.stderr.strip().splitlines()[-1],
-            expected="a command that runs as it stands",
-            advice="correct the example",
-        )
+def _refused(subject: Subject, commands: list[_Command]) -> Iterator[Hit]:
+    """Report commands whose arguments the script's own parser refuses; one with a gap to fill in (`...`, `$NAME`) is not tried."""
+    runs: dict[tuple[str, ...], Run] = {}  # the local example and the one for Jobs mostly have the same arguments
+    for command in commands:
+        words = command.arguments
+        if not command.script or any(_GAP.search(word) for word in words):
+            continue
+        if words not in runs:
+            runs[words] = run_with(subject.script, words)
+        run = runs[words]
+        if run.exit == _EXIT_USAGE and not run.inconclusive and "usage:" in run.stderr.lower():
+            yield Hit(
+                line=command.line,
+                message="an example that the parser refuses",
+                found=run.stderr.strip().splitlines()[-1],
+                expected="a command that runs as it stands",
+                advice="correct the example",
+            )
 
 
 def _is_flag(word: str) -> bool:
