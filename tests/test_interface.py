@@ -20,7 +20,7 @@ import pytest
 from jobshelf import interface
 from jobshelf.interface import Probe, plausible_arguments, probe, run_with
 from jobshelf.script import parse_script
-from jobshelf.stub import generated, patterns
+from jobshelf.stub import compiling, fence, generated, patterns
 from jobshelf.testing import vet_text
 from jobshelf.vet.rules import interface as rules
 
@@ -52,6 +52,8 @@ visibility.add_argument("--private", action="store_true", help="private")
 visibility.add_argument("--public", action="store_true", help="public")
 parser.parse_args()
 """
+
+LIMITS = fence.Limits(processor=1, wall=2.0, memory=1 << 33, file=1 << 20, output=1 << 20)
 
 
 def run(source: str, name: str = "script.py") -> Probe:
@@ -518,6 +520,29 @@ def test_code_that_is_known_is_not_compiled_again(monkeypatch: pytest.MonkeyPatc
     second = generated.use(generated.compile_all(first))
     assert dataclasses.make_dataclass("Row", fields)(1, "x").name == "x"
     assert second == []
+
+
+def test_a_text_is_compiled_in_another_process() -> None:
+    names: dict[str, object] = {}
+    exec(
+        compiling.compiled_apart("value = {'\u00e9': (1, 2.5, b'x', frozenset({3}))}", "script.py", LIMITS, None), names
+    )
+    assert names["value"] == {"\u00e9": (1, 2.5, b"x", frozenset({3}))}
+    assert compiling.compiled_apart("x = (", "script.py", LIMITS, None) is None
+
+
+@pytest.mark.parametrize("end", ["os.kill(os.getpid(), 9)", "[0] * (1 << 40)", "[0 for _ in iter(int, 1)]", "1 / 0"])
+def test_the_process_that_compiles_may_fall_down(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiling, "compiled", lambda source, path: eval(end))
+    assert compiling.compiled_apart("x = 1", "script.py", LIMITS, None) is None
+
+
+def test_what_the_compiler_warns_of_is_not_shown_as_the_tools_own(tmp_path: Path) -> None:
+    script = tmp_path / "warn.py"
+    script.write_text(f"{CLI}assert (1, 'always true')\n")
+    command = [sys.executable, "-m", "jobshelf", "vet", "--select", "UVS901", str(script)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "1 script: nothing found.\n", "")
 
 
 def test_a_warning_for_a_pattern_is_shown_in_every_run() -> None:

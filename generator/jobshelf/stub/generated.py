@@ -7,9 +7,12 @@ them too, executes none of them, and hands the code to the runs that it forks af
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Mapping
 from types import CodeType
 from typing import Any
+
+from jobshelf.stub.compiling import compiled
 
 _MAX_TEXT = 1 << 16
 _MAX_TEXTS = 2_000
@@ -33,15 +36,9 @@ def use(known: Mapping[str, CodeType]) -> list[str]:
 def compile_all(texts: object) -> dict[str, CodeType]:
     """Return the code of those texts that are Python; what a run says is not to be trusted."""
     code: dict[str, CodeType] = {}
-    for text in texts[:_MAX_TEXTS] if isinstance(texts, list) else ():
-        if isinstance(text, str) and len(text) <= _MAX_TEXT and (made := compiled(text, "<string>")) is not None:
-            code[text] = made
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for text in texts[:_MAX_TEXTS] if isinstance(texts, list) else ():
+            if isinstance(text, str) and len(text) <= _MAX_TEXT and (made := compiled(text, "<string>")) is not None:
+                code[text] = made
     return code
-
-
-def compiled(source: str, path: str) -> CodeType | None:
-    """Return the code of `source`; None where it does not compile."""
-    try:
-        return compile(source, path, "exec", dont_inherit=True)
-    except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError):
-        return None

@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jobshelf.stub import capture, fence, generated, hub, modules, patterns, syscalls
+from jobshelf.stub import capture, compiling, fence, generated, hub, modules, patterns, syscalls
 from jobshelf.stub.trace import STOPPED, Trace
 
 _KEPT_OUTPUT = 65_536
@@ -102,13 +102,13 @@ class _Server:
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         self._warm_up(request["modules"])
         paths = _Paths(self._folder, request["name"])
+        limits = fence.Limits(**request["limits"])
         if "source" in request:  # else it is the one of the request before
             self._source = request["source"]
             text = self._source.removeprefix("\ufeff")
-            self._code = generated.compiled(text, paths.script) or text  # the run shows why the text does not compile
-            syscalls.return_free_memory()  # compiling a long text takes as much again as the whole process
+            # Where the text does not compile, the run shows why.
+            self._code = compiling.compiled_apart(text, paths.script, limits, self._ruleset) or text
             self._methods = {}
-        limits = fence.Limits(**request["limits"])
         paths.make(self._source)
         try:
             answer = self._run(paths, request["arguments"], limits, describe=request["describe"])

@@ -132,12 +132,6 @@ def open_ruleset(writable: Path) -> int | None:
     return ruleset
 
 
-def return_free_memory() -> None:
-    """Give the kernel back what the C library has freed but kept: every fork would have to map it anew. Only glibc can."""
-    if trim := getattr(_libc, "malloc_trim", None):
-        trim(0)
-
-
 def restrict_files(ruleset: int) -> None:
     """Put this process under the Landlock `ruleset`, for good."""
     _prctl(_NO_NEW_PRIVILEGES, 1)
