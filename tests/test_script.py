@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import warnings
+
 import pytest
 
 from jobshelf.errors import InputError, ScriptError
@@ -89,6 +91,14 @@ def test_bytes_that_are_not_utf8_are_a_problem_with_their_line():
 def test_the_last_closing_line_of_a_run_of_comments_closes():
     text = "# /// script\n# dependencies = [\n# '# ///',\n# ///\n# ]\n# ///\n"
     assert "not TOML" in parse(text).problems[0].found
+
+
+def test_what_the_parser_only_warns_of_is_neither_shown_nor_a_problem():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # DeprecationWarning until 3.11, SyntaxWarning from 3.12
+        script = parse_script(GOOD.encode() + b"x = '\\d'\n", "count.py")
+    assert script.tree is not None
+    assert script.problems == ()
 
 
 def test_a_file_that_is_not_there_is_an_input_error(tmp_path):

@@ -11,6 +11,7 @@ import gc
 import hashlib
 import re
 import tomllib
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -223,10 +224,20 @@ def _wrong_types(header: Header) -> list[Problem]:
     return problems
 
 
+def syntax_tree(text: str) -> ast.Module:
+    """Return the tree of a script's text, a byte order mark aside; raises what `ast.parse` does.
+
+    What the parser only warns of (an unknown escape in a string) is not shown: it would pass for a warning of the tool's own.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(text.removeprefix("\ufeff"))
+
+
 @no_collector()
 def _parse_tree(text: str) -> tuple[ast.Module | None, tuple[Problem, ...]]:
     try:
-        return ast.parse(text.removeprefix("\ufeff")), ()
+        return syntax_tree(text), ()
     except (RecursionError, MemoryError):
         return None, (_header_problem(1, TOO_DEEP, "code that a person could read", "split the nested expression"),)
     except (SyntaxError, ValueError) as error:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobshelf.errors import EnvironmentFault, UsageError
-from jobshelf.script import Script, parse_script
+from jobshelf.script import Script, parse_script, syntax_tree
 from jobshelf.vet.config import Config
 from jobshelf.vet.engine import vet_scripts, vet_targets
 from jobshelf.vet.finding import Finding, Report
@@ -138,7 +138,7 @@ def _overlaps(edits: Iterable[Edit], taken: Iterable[Edit]) -> bool:
 def _code(text: str) -> str | None:
     """Return the syntax tree as text, comments and positions aside; None when it does not parse."""
     try:
-        return ast.dump(ast.parse(text.removeprefix("\ufeff")))
+        return ast.dump(syntax_tree(text))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 
