@@ -51,6 +51,7 @@ Exit codes: 0 done; 2 usage; 3 token; 4 input data; 5 network or machine; 6 comp
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import fnmatch
 import glob
@@ -1979,7 +1980,8 @@ def _shard_told(content: bytes) -> int | None:
 
 # --- end block ---
 # --- block: persist_bucket 1 (jobshelf) ---
-BUCKET_RACES = 5
+BUCKET_RACES = 20  # of those that write the same file in one folder
+_BUCKET_PART = re.compile(r"\..+\.[a-z0-9_]{8}\.part")  # a file being written, or left by a run killed just then
 _BUCKET_URI = re.compile(r"hf://buckets/([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:/(.*?))?/?")
 
 
@@ -2042,11 +2044,11 @@ def create_bucket_once(place: BucketPlace, token: str) -> None:
 def list_bucket(place: BucketPlace, token: str | None) -> dict[str, int]:
     """Return the files at `place`: name relative to it -> size in bytes.
 
-    A bucket that does not exist, or that this token may not see, holds none.
+    A bucket that does not exist, or that this token may not see, holds none. What others are writing, or were when they
+    were killed, is not there yet.
     """
     if place.folder is not None:
-        files = (path for path in sorted(place.folder.rglob("*")) if path.is_file())
-        return {path.relative_to(place.folder).as_posix(): path.stat().st_size for path in files}
+        return _list_folder(place.folder)
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -2133,16 +2135,27 @@ def _bucket_mount_is_writable(folder: Path, *, dry_run: bool) -> None:
         raise Stop(EXIT_ENVIRONMENT, f"{folder} cannot be written to", fix="mount the bucket without `:ro`")
 
 
+def _list_folder(folder: Path) -> dict[str, int]:
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not _BUCKET_PART.fullmatch(path.name):
+            with contextlib.suppress(FileNotFoundError):  # others may remove what is outdated at this moment
+                found[path.relative_to(folder).as_posix()] = path.stat().st_size
+    return found
+
+
 def half_written(path: Path) -> list[Path]:
     """Return what is beside `path` of attempts to write it that were killed, or are going on."""
-    return list(path.parent.glob(f".{glob.escape(path.name)}.????????.part"))
+    beside = path.parent.glob(f".{glob.escape(path.name)}.*")
+    return [path for path in beside if _BUCKET_PART.fullmatch(path.name)]
 
 
 def _bucket_copy(source: Path, destination: Path) -> None:
     destination.parent.mkdir(parents=True, exist_ok=True)
+    # once, not at each race: two that write the same file would take away each other's for ever
+    for path in half_written(destination):
+        path.unlink(missing_ok=True)
     for race in range(1, BUCKET_RACES + 1):
-        for path in half_written(destination):
-            path.unlink(missing_ok=True)
         handle, temporary = tempfile.mkstemp(dir=destination.parent, prefix=f".{destination.name}.", suffix=".part")
         try:
             with os.fdopen(handle, "wb") as target, source.open("rb") as data:
@@ -2171,6 +2184,7 @@ def _bucket_not_persisted(place: BucketPlace, files: Mapping[str, Path], reason:
 # --- block: persist_file 1 (jobshelf) ---
 PERSIST_MANIFEST = "jobshelf.json"
 PERSIST_ATTEMPTS = 5
+PERSIST_RACES = 20  # of runs that write the same result to one folder
 PERSIST_NOT_FOREIGN = frozenset({".gitattributes", "README.md", "LICENSE"})
 PERSIST_PART = re.compile(r"\..+\.[a-z0-9_]{8}\.part")  # a file being written, or left by a run killed just then
 _TARGET_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -2361,16 +2375,22 @@ def _persist_in_folder(
 
 def _write_atomically(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    for race in range(1, PERSIST_RACES + 1):
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(path)
+        except FileNotFoundError:  # the same command at the same moment took ours for a leftover
+            if race == PERSIST_RACES:
+                raise
+        else:
+            return
+        finally:
+            Path(temporary).unlink(missing_ok=True)
 
 
 def _remove_parts(folder: Path, names: Iterable[str]) -> None:

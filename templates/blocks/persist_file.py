@@ -25,6 +25,7 @@ from .token import require_write, token_advice
 
 PERSIST_MANIFEST = "jobshelf.json"
 PERSIST_ATTEMPTS = 5
+PERSIST_RACES = 20  # of runs that write the same result to one folder
 PERSIST_NOT_FOREIGN = frozenset({".gitattributes", "README.md", "LICENSE"})
 PERSIST_PART = re.compile(r"\..+\.[a-z0-9_]{8}\.part")  # a file being written, or left by a run killed just then
 _TARGET_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -215,16 +216,22 @@ def _persist_in_folder(
 
 def _write_atomically(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    for race in range(1, PERSIST_RACES + 1):
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(path)
+        except FileNotFoundError:  # the same command at the same moment took ours for a leftover
+            if race == PERSIST_RACES:
+                raise
+        else:
+            return
+        finally:
+            Path(temporary).unlink(missing_ok=True)
 
 
 def _remove_parts(folder: Path, names: Iterable[str]) -> None:

@@ -57,10 +57,10 @@ def derived_over_another(folder: Path) -> None:
     _squares(folder, "--power", "3", "--overwrite")
 
 
-def bucket(folder: Path) -> None:
-    sources = folder.with_name(f"{folder.name}-sources")
-    sources.mkdir(exist_ok=True)
-    files = {name: sources / Path(name).name for name in FILES}
+def bucket(folder: Path, sources: str = "sources") -> None:
+    made = folder.with_name(f"{folder.name}-{sources}")
+    made.mkdir(exist_ok=True)
+    files = {name: made / Path(name).name for name in FILES}
     for name, path in files.items():
         path.write_bytes(FILES[name])
     place = bucket_.parse_bucket(str(folder / "out"))
@@ -93,7 +93,31 @@ def checkpoint_before(folder: Path) -> None:
     (folder / "optimizer-00002.pt").write_bytes(b"old")
 
 
+def raced_dataset(folder: Path, racer: int, racers: int) -> None:
+    _squares(folder, "--rows", "16", "--shard", f"{racer + 1}/{racers}")
+
+
+def raced_dataset_over_another(folder: Path, racer: int, racers: int) -> None:
+    _squares(folder, "--power", "3", "--rows", "16", "--overwrite", "--shard", f"{racer + 1}/{racers}")
+
+
+def raced_derived(folder: Path, racer: int, racers: int) -> None:
+    _squares(folder, "--rows", "16", "--derive", "--shard", f"{racer + 1}/{racers}")
+
+
+def raced_bucket(folder: Path, racer: int, racers: int) -> None:
+    """All write the same files, as shards do that end at the same moment."""
+    bucket(folder, f"sources-{racer}")
+
+
+def raced_file(folder: Path, racer: int, racers: int) -> None:
+    """The same command, started more than once."""
+    file(folder)
+
+
 PREPARE = {
+    "raced_dataset_over_another": dataset,
+    "raced_bucket": mounted,
     "file_over_another": file_of_another,
     "dataset_over_another": dataset,
     "derived_over_another": dataset_and_derived,

@@ -154,6 +154,15 @@ def test_mounted_folder(files: dict[str, Path], tmp_path: Path) -> None:
     assert (tmp_path / "got/a.txt").read_bytes() == b"one"
 
 
+def test_what_others_are_writing_is_not_there_yet(files: dict[str, Path], tmp_path: Path) -> None:
+    place = bucket.parse_bucket(str(tmp_path / "mount"))
+    bucket.put_in_bucket(place, files, None)
+    (tmp_path / "mount/.a.txt.m6xftv_5.part").write_bytes(b"on")
+    (tmp_path / "mount/a.part").write_bytes(b"a file of this name")
+    whole = {name: path.stat().st_size for name, path in files.items()}
+    assert bucket.list_bucket(place, None) == whole | {"a.part": 19}
+
+
 def test_nothing_is_mounted() -> None:
     place = bucket.parse_bucket("/not-a-mount/out")
     assert "nothing is mounted at /not-a-mount/out" in stopped(lambda: bucket.open_bucket(place, dry_run=False), 5)
