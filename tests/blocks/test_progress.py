@@ -8,7 +8,6 @@ import pty
 import subprocess
 import sys
 import termios
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,10 +96,9 @@ def test_durations(seconds: float, text: str) -> None:
     assert progress.progress_duration(seconds) == text
 
 
-def test_counting_costs_next_to_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_counting_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with progress.Progress(None, "rows") as bar:
-        begun = time.perf_counter()
         for _ in range(100_000):
             bar.add()
-        assert time.perf_counter() - begun < 1.0
-    assert "rows: 100000" in capsys.readouterr().err
+    first, last = capsys.readouterr().err.splitlines()
+    assert (first, last.split(",")[0]) == ("note: rows: 0", "note: rows: 100000")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -84,13 +83,11 @@ def test_a_failing_trackio_is_left_alone(
 def test_a_trackio_that_does_not_answer_holds_nothing_up(
     said: Said, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("STAND_IN_SLEEPS", "3")
+    monkeypatch.setenv("STAND_IN_SLEEPS", "3600")
     monkeypatch.setattr(trackio, "TRACKIO_CLOSE_S", 0.1)
-    began = time.monotonic()
     one = run()
     one.log({"train/loss": 1.0}, 1)
     one.finish()
-    assert time.monotonic() - began < 2
     assert "did not answer" in capsys.readouterr().err
 
 

@@ -6,7 +6,6 @@ import io
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -280,15 +279,13 @@ def test_a_viewer_that_is_too_slow_is_done_without(
     publish: Publish, anonymous: dict[str, str], hub: Hub, tmp_path: Path, what: str
 ) -> None:
     publish("alice/d", {"train.parquet": parquet(ROWS)})
-    hub.fail(method="GET", path=f"^/{what}", kind="delay", seconds=20)
+    hub.fail(method="GET", path=f"^/{what}", kind="delay", seconds=3600)
     impatient = tmp_path / NAME
     text = (CATALOG / NAME).read_text(encoding="utf-8")
     assert "VIEWER_TIMEOUT_S = 10\n" in text
     impatient.write_text(text.replace("VIEWER_TIMEOUT_S = 10\n", "VIEWER_TIMEOUT_S = 0.5\n"), encoding="utf-8")
-    began = time.monotonic()
     argv = [sys.executable, impatient, "alice/d", "--json"]
     done = subprocess.run(argv, env=anonymous, capture_output=True, text=True, timeout=60)
-    assert time.monotonic() - began < 20
     assert (json.loads(done.stdout)["format"], json.loads(done.stdout)["rows"]) == ("parquet", 30)
     assert "the dataset viewer has no answer (timed out): reading the files instead" in done.stderr
 

@@ -69,7 +69,7 @@ def test_the_client_waits_as_long_as_a_429_says(ada: HfApi, hub: Hub, head: str)
     start = time.monotonic()
     assert ada.list_repo_files("ada/x", repo_type="dataset") == [".gitattributes"]
     # the client adds a second of its own
-    assert 2 <= time.monotonic() - start < 6
+    assert time.monotonic() - start >= 2
     assert [entry.status for entry in hub.journal() if "/tree/" in entry.path] == [429, 200]
 
 
@@ -139,7 +139,7 @@ def test_a_client_that_gives_up(hub: Hub, ada: HfApi, head: str, kind: str, wrot
         with pytest.raises(TimeoutError):
             connection.recv(1)
         assert (fault.struck, fault.done) == (1, int(wrote))
-    until = time.monotonic() + 5
+    until = time.monotonic() + 20
     while not any(entry.fault for entry in hub.journal()) and time.monotonic() < until:
         time.sleep(0.02)
     (entry,) = [entry for entry in hub.journal() if entry.fault]
