@@ -73,10 +73,10 @@ def test_time_is_limited(start: Start) -> None:
 
 def test_the_peak_is_that_of_the_run_and_not_of_this_process(start: Start) -> None:
     mine = bytearray(400 << 20)
-    small = start("import time; time.sleep(0.2)", watched=True).wait(60)
-    large = start("import time; x = b'x' * (200 << 20); time.sleep(0.2)", watched=True).wait(60)
+    small = start("import time; time.sleep(1)", watched=True).wait(60)
+    large = start("import time; x = b'x' * (200 << 20); time.sleep(1)", watched=True).wait(60)
     assert small.peak_bytes < 100 << 20 < 200 << 20 < large.peak_bytes < len(mine)
-    assert any("time.sleep(0.2)" in argv for argv in small.argvs)
+    assert any("time.sleep(1)" in argv for argv in small.argvs)
 
 
 def test_waiting_ends_with_the_process(start: Start) -> None:
@@ -122,6 +122,6 @@ def test_a_prefix_of_the_token_is_a_leak(tmp_path: Path) -> None:
 
 
 def test_a_crash_leaves_no_core(tmp_path: Path) -> None:
-    code = "import resource, time; time.sleep(0.2); print(resource.getrlimit(resource.RLIMIT_CORE))"
+    code = "import resource, time\nwhile resource.getrlimit(resource.RLIMIT_CORE) != (0, 0): time.sleep(0.01)"
     process = Process([sys.executable, "-c", code], env={}, cwd=tmp_path, folder=tmp_path, watched=False)
-    assert process.wait(20).stdout == "(0, 0)\n"
+    assert process.wait(20).code == 0
