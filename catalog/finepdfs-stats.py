@@ -54,7 +54,6 @@ import argparse
 import contextlib
 import difflib
 import fnmatch
-import glob
 import hashlib
 import io
 import itertools
@@ -308,10 +307,17 @@ def persist_figures(target: Target, sources: tuple[Source, ...], args: argparse.
     if args.dry_run:
         return report(sources, args, status="dry run")
     create_target(target, held, token)
-    whole = whole_of(task, shard, parts, place, args.commit_every)
+    try:
+        whole = whole_of(task, shard, parts, place, args.commit_every)
+    except Stop as stop:  # a sibling that has all of it clears away even what this shard was handing in
+        if stop.code != EXIT_NOT_PERSISTED or not ended_by_another(target, sources, run, args, token):
+            raise
+        whole = None
     if whole is None:
-        by_another = already_there(target, look_for_output(target, sources, args, token), run, token)
-        return report(sources, args, status="already there" if by_another else "shard done")
+        if not ended_by_another(target, sources, run, args, token):
+            return report(sources, args, status="shard done")
+        forget_parts(place, token)
+        return report(sources, args, status="already there")
     tables = tables_of(whole, task)
     done = persist_files(
         target,
@@ -324,6 +330,16 @@ def persist_figures(target: Target, sources: tuple[Source, ...], args: argparse.
     )
     forget_parts(place, token)
     return report(sources, args, status="written", tables=tables, commit=done.commit)
+
+
+def ended_by_another(
+    target: Target, sources: Sequence[Source], run: Run, args: argparse.Namespace, token: str | None
+) -> bool:
+    """Return whether a sibling shard has written the result meanwhile; where that cannot be seen, it has not."""
+    try:
+        return already_there(target, look_for_output(target, sources, args, token), run, token)
+    except (Stop, OSError):
+        return False
 
 
 # --- what is asked ---
@@ -810,8 +826,7 @@ def load_parts(place: BucketPlace, token: str | None) -> dict[str, Totals]:
     import polars as pl
 
     found = {}
-    is_there = place.folder is None or place.folder.is_dir()
-    names = sorted(name for name in (list_bucket(place, token) if is_there else ()) if name.endswith(".parquet"))
+    names = [name for name in list_bucket(place, token) if name.endswith(".parquet")]
     with tempfile.TemporaryDirectory() as folder:
         for number, name in enumerate(names):
             path = Path(folder, f"{number}.parquet")
@@ -834,13 +849,25 @@ def fetch_part(place: BucketPlace, name: str, path: Path, token: str | None) -> 
 
 
 def save_part(place: BucketPlace, name: str, totals: Totals, token: str | None) -> None:
-    """Write unfinished work; stop with 6 when that is not possible."""
+    """Write unfinished work, for a restart to go on with. Errors of the Hub and the disk pass through."""
     if place.bucket_id is not None:
         create_bucket_once(place, str(token))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, name)
         path.write_bytes(to_bytes(totals))
-        persist_in_bucket(place, {name: path}, token)
+        try:
+            put_in_bucket(place, {name: path}, token)
+        except RuntimeError as error:  # of the Xet client, which has no class for it
+            raise ConnectionError(one_line(error)) from error
+
+
+def hand_in(place: BucketPlace, name: str, totals: Totals, token: str | None) -> None:
+    """Write what a shard has done; stop with 6 when that is not possible: it stays here, and the message tells where."""
+    folder = Path(tempfile.mkdtemp(prefix="parts-"))
+    path = folder / name
+    path.write_bytes(to_bytes(totals))
+    persist_in_bucket(place, {name: path}, token)
+    shutil.rmtree(folder)
 
 
 def forget_parts(place: BucketPlace, token: str | None) -> None:
@@ -896,7 +923,7 @@ def whole_of(
     own = add_up(task, mine, own, Keeper(place, name, task.token, commit_every))
     if shard.count == 1 and apart.keys() <= {name}:
         return own
-    save_part(place, name, own, task.token)
+    hand_in(place, name, own, task.token)
     everything = disjoint(name, load_parts(place, task.token))
     whole = plus(list(everything.values())) if everything else own
     missing = len(task.pieces) - len(whole.done)
@@ -942,7 +969,7 @@ class Keeper:
             return
         try:
             save_part(self._place, self._name, self._unsaved, self._token)
-        except (Stop, OSError, RuntimeError) as error:
+        except (Stop, OSError) as error:
             note(f"a restart would begin anew, as this cannot be kept: {one_line(error)}")
         self._saved, self._unsaved = time.monotonic(), None
 
@@ -1980,7 +2007,7 @@ def _shard_told(content: bytes) -> int | None:
 
 # --- end block ---
 # --- block: persist_bucket 1 (jobshelf) ---
-BUCKET_RACES = 20  # of those that write the same file in one folder
+BUCKET_RACES = 20  # of those that write, and clear away, the same file in one folder
 _BUCKET_PART = re.compile(r"\..+\.[a-z0-9_]{8}\.part")  # a file being written, or left by a run killed just then
 _BUCKET_URI = re.compile(r"hf://buckets/([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:/(.*?))?/?")
 
@@ -2044,11 +2071,11 @@ def create_bucket_once(place: BucketPlace, token: str) -> None:
 def list_bucket(place: BucketPlace, token: str | None) -> dict[str, int]:
     """Return the files at `place`: name relative to it -> size in bytes.
 
-    A bucket that does not exist, or that this token may not see, holds none. What others are writing, or were when they
-    were killed, is not there yet.
+    A folder or bucket that does not exist, or that this token may not see, holds none. What others are writing, or were
+    when they were killed, is not there yet.
     """
     if place.folder is not None:
-        return _list_folder(place.folder)
+        return _bucket_files(place.folder)
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -2135,41 +2162,50 @@ def _bucket_mount_is_writable(folder: Path, *, dry_run: bool) -> None:
         raise Stop(EXIT_ENVIRONMENT, f"{folder} cannot be written to", fix="mount the bucket without `:ro`")
 
 
-def _list_folder(folder: Path) -> dict[str, int]:
+def _bucket_files(folder: Path) -> dict[str, int]:
+    # not rglob, which fails when another run clears a folder away at this moment
     found = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and not _BUCKET_PART.fullmatch(path.name):
-            with contextlib.suppress(FileNotFoundError):  # others may remove what is outdated at this moment
-                found[path.relative_to(folder).as_posix()] = path.stat().st_size
-    return found
+    for parent, _, names in os.walk(folder):
+        for path in (Path(parent, name) for name in names if not _BUCKET_PART.fullmatch(name)):
+            with contextlib.suppress(FileNotFoundError):
+                if path.is_file():
+                    found[path.relative_to(folder).as_posix()] = path.stat().st_size
+    return dict(sorted(found.items()))
 
 
 def half_written(path: Path) -> list[Path]:
     """Return what is beside `path` of attempts to write it that were killed, or are going on."""
-    beside = path.parent.glob(f".{glob.escape(path.name)}.*")
-    return [path for path in beside if _BUCKET_PART.fullmatch(path.name)]
+    beside: list[Path] = []
+    with contextlib.suppress(FileNotFoundError):
+        beside = list(path.parent.iterdir())
+    return [one for one in beside if one.name.startswith(f".{path.name}.") and _BUCKET_PART.fullmatch(one.name)]
 
 
 def _bucket_copy(source: Path, destination: Path) -> None:
-    destination.parent.mkdir(parents=True, exist_ok=True)
     # once, not at each race: two that write the same file would take away each other's for ever
     for path in half_written(destination):
         path.unlink(missing_ok=True)
     for race in range(1, BUCKET_RACES + 1):
-        handle, temporary = tempfile.mkstemp(dir=destination.parent, prefix=f".{destination.name}.", suffix=".part")
         try:
-            with os.fdopen(handle, "wb") as target, source.open("rb") as data:
-                shutil.copyfileobj(data, target)
-                target.flush()
-                os.fsync(target.fileno())
-            Path(temporary).replace(destination)
-        except FileNotFoundError:  # who writes the same file at this moment took ours for a leftover
-            if race == BUCKET_RACES:
+            _bucket_copy_once(source, destination)
+        except FileNotFoundError:  # another writer took ours for a leftover, or cleared the folder away
+            if race == BUCKET_RACES or not source.exists():
                 raise
         else:
             return
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+
+
+def _bucket_copy_once(source: Path, destination: Path) -> None:
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=destination.parent, prefix=f".{destination.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as target, source.open("rb") as data:
+            shutil.copyfileobj(data, target)
+            target.flush()
+            os.fsync(target.fileno())
+        Path(temporary).replace(destination)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
 
 
 def _bucket_not_persisted(place: BucketPlace, files: Mapping[str, Path], reason: object) -> Stop:
@@ -2343,7 +2379,9 @@ def _parsed_manifest(text: bytes | None) -> Mapping[str, Any]:
 def _held_in_folder(folder: Path) -> Held:
     if folder.exists() and not folder.is_dir():
         raise Stop(EXIT_USAGE, f"the output {folder} is a file", fix="name a folder, e.g. ./out")
-    files = (path for path in folder.rglob("*") if path.is_file() and not PERSIST_PART.fullmatch(path.name))
+    # not rglob, which fails when another run clears a folder away at this moment
+    paths = (Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
+    files = (path for path in paths if path.is_file() and not PERSIST_PART.fullmatch(path.name))
     names = sorted(path.relative_to(folder).as_posix() for path in files)
     manifest, card = folder / PERSIST_MANIFEST, folder / "README.md"
     return Held(

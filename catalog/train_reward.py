@@ -63,7 +63,6 @@ import contextlib
 import difflib
 import errno
 import fnmatch
-import glob
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -3136,7 +3135,7 @@ def _progress_bar(total: int | None, what: str, start: int) -> tqdm | None:
 
 
 # --- block: persist_bucket 1 (jobshelf) ---
-BUCKET_RACES = 20  # of those that write the same file in one folder
+BUCKET_RACES = 20  # of those that write, and clear away, the same file in one folder
 _BUCKET_PART = re.compile(r"\..+\.[a-z0-9_]{8}\.part")  # a file being written, or left by a run killed just then
 _BUCKET_URI = re.compile(r"hf://buckets/([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:/(.*?))?/?")
 
@@ -3200,11 +3199,11 @@ def create_bucket_once(place: BucketPlace, token: str) -> None:
 def list_bucket(place: BucketPlace, token: str | None) -> dict[str, int]:
     """Return the files at `place`: name relative to it -> size in bytes.
 
-    A bucket that does not exist, or that this token may not see, holds none. What others are writing, or were when they
-    were killed, is not there yet.
+    A folder or bucket that does not exist, or that this token may not see, holds none. What others are writing, or were
+    when they were killed, is not there yet.
     """
     if place.folder is not None:
-        return _list_folder(place.folder)
+        return _bucket_files(place.folder)
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -3291,41 +3290,50 @@ def _bucket_mount_is_writable(folder: Path, *, dry_run: bool) -> None:
         raise Stop(EXIT_ENVIRONMENT, f"{folder} cannot be written to", fix="mount the bucket without `:ro`")
 
 
-def _list_folder(folder: Path) -> dict[str, int]:
+def _bucket_files(folder: Path) -> dict[str, int]:
+    # not rglob, which fails when another run clears a folder away at this moment
     found = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and not _BUCKET_PART.fullmatch(path.name):
-            with contextlib.suppress(FileNotFoundError):  # others may remove what is outdated at this moment
-                found[path.relative_to(folder).as_posix()] = path.stat().st_size
-    return found
+    for parent, _, names in os.walk(folder):
+        for path in (Path(parent, name) for name in names if not _BUCKET_PART.fullmatch(name)):
+            with contextlib.suppress(FileNotFoundError):
+                if path.is_file():
+                    found[path.relative_to(folder).as_posix()] = path.stat().st_size
+    return dict(sorted(found.items()))
 
 
 def half_written(path: Path) -> list[Path]:
     """Return what is beside `path` of attempts to write it that were killed, or are going on."""
-    beside = path.parent.glob(f".{glob.escape(path.name)}.*")
-    return [path for path in beside if _BUCKET_PART.fullmatch(path.name)]
+    beside: list[Path] = []
+    with contextlib.suppress(FileNotFoundError):
+        beside = list(path.parent.iterdir())
+    return [one for one in beside if one.name.startswith(f".{path.name}.") and _BUCKET_PART.fullmatch(one.name)]
 
 
 def _bucket_copy(source: Path, destination: Path) -> None:
-    destination.parent.mkdir(parents=True, exist_ok=True)
     # once, not at each race: two that write the same file would take away each other's for ever
     for path in half_written(destination):
         path.unlink(missing_ok=True)
     for race in range(1, BUCKET_RACES + 1):
-        handle, temporary = tempfile.mkstemp(dir=destination.parent, prefix=f".{destination.name}.", suffix=".part")
         try:
-            with os.fdopen(handle, "wb") as target, source.open("rb") as data:
-                shutil.copyfileobj(data, target)
-                target.flush()
-                os.fsync(target.fileno())
-            Path(temporary).replace(destination)
-        except FileNotFoundError:  # who writes the same file at this moment took ours for a leftover
-            if race == BUCKET_RACES:
+            _bucket_copy_once(source, destination)
+        except FileNotFoundError:  # another writer took ours for a leftover, or cleared the folder away
+            if race == BUCKET_RACES or not source.exists():
                 raise
         else:
             return
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+
+
+def _bucket_copy_once(source: Path, destination: Path) -> None:
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=destination.parent, prefix=f".{destination.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as target, source.open("rb") as data:
+            shutil.copyfileobj(data, target)
+            target.flush()
+            os.fsync(target.fileno())
+        Path(temporary).replace(destination)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
 
 
 def _bucket_not_persisted(place: BucketPlace, files: Mapping[str, Path], reason: object) -> Stop:
@@ -3501,7 +3509,9 @@ def _parsed_manifest(text: bytes | None) -> Mapping[str, Any]:
 def _held_in_folder(folder: Path) -> Held:
     if folder.exists() and not folder.is_dir():
         raise Stop(EXIT_USAGE, f"the output {folder} is a file", fix="name a folder, e.g. ./out")
-    files = (path for path in folder.rglob("*") if path.is_file() and not PERSIST_PART.fullmatch(path.name))
+    # not rglob, which fails when another run clears a folder away at this moment
+    paths = (Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
+    files = (path for path in paths if path.is_file() and not PERSIST_PART.fullmatch(path.name))
     names = sorted(path.relative_to(folder).as_posix() for path in files)
     manifest, card = folder / PERSIST_MANIFEST, folder / "README.md"
     return Held(

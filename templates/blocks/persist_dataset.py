@@ -586,11 +586,8 @@ class _DatasetPlace:
         return str(self.place)
 
     def listing(self) -> dict[str, _DatasetEntry]:
-        if self.place.folder is not None and not self.place.folder.is_dir():
-            return {}
-        return {
-            name: _DatasetEntry(size=size, sha256=None) for name, size in list_bucket(self.place, self.token).items()
-        }
+        there = list_bucket(self.place, self.token)
+        return {name: _DatasetEntry(size=size, sha256=None) for name, size in there.items()}
 
     def prepare(self) -> None:
         """Create the bucket where there is none."""

@@ -184,7 +184,9 @@ def _parsed_manifest(text: bytes | None) -> Mapping[str, Any]:
 def _held_in_folder(folder: Path) -> Held:
     if folder.exists() and not folder.is_dir():
         raise Stop(EXIT_USAGE, f"the output {folder} is a file", fix="name a folder, e.g. ./out")
-    files = (path for path in folder.rglob("*") if path.is_file() and not PERSIST_PART.fullmatch(path.name))
+    # not rglob, which fails when another run clears a folder away at this moment
+    paths = (Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
+    files = (path for path in paths if path.is_file() and not PERSIST_PART.fullmatch(path.name))
     names = sorted(path.relative_to(folder).as_posix() for path in files)
     manifest, card = folder / PERSIST_MANIFEST, folder / "README.md"
     return Held(

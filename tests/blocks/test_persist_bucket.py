@@ -156,6 +156,7 @@ def test_mounted_folder(files: dict[str, Path], tmp_path: Path) -> None:
 
 def test_what_others_are_writing_is_not_there_yet(files: dict[str, Path], tmp_path: Path) -> None:
     place = bucket.parse_bucket(str(tmp_path / "mount"))
+    assert bucket.list_bucket(place, None) == {}
     bucket.put_in_bucket(place, files, None)
     (tmp_path / "mount/.a.txt.m6xftv_5.part").write_bytes(b"on")
     (tmp_path / "mount/a.part").write_bytes(b"a file of this name")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import random
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -20,6 +22,7 @@ from huggingface_hub import HfApi
 from catalog.conftest import CATALOG, Publish, Script, jsonl
 from conftest import READ_TOKEN, TOKEN
 from jobshelf.hub import Hub
+from support import BIN
 
 NAME = "finepdfs-stats.py"
 KILLED = Path(__file__).with_name("stats_killed.py")
@@ -401,6 +404,21 @@ def test_shards_at_once_on_the_hub(
     found = pl.read_parquet(io.BytesIO(held(client, "alice/stats", "data/global.parquet"))).to_dicts()
     assert same(found, expected([row for seed in range(17) for row in documents(5, seed)]))
     assert len([r for r in hub.journal() if r.wrote and "/datasets/alice/stats/commit/" in r.path]) == 1
+
+
+def test_a_shard_that_cannot_hand_in_its_work_keeps_it_and_the_command_hands_it_in(
+    script: Script, source_of_17: str, hub: Hub, hub_environment: dict[str, str], tmp_path: Path
+) -> None:
+    words = (NAME, "alice/many", "alice/stats", "--json", "--shard")
+    hub.fail(method="POST", path="/api/buckets/alice/stats-parts/batch", status=403, nth=2)
+    done = script(*words, "1/2", env=hub_environment)
+    assert done.returncode == 6
+    command = re.search(r"Fix: (hf cp .*)", done.stderr)
+    assert command, done.stderr
+    subprocess.run([BIN / "hf", *shlex.split(command[1])[1:]], env=hub_environment, check=True, capture_output=True)
+    other = script(*words, "2/2", env=hub_environment)
+    assert figures(other)["status"] == "written"
+    assert same(figures(other)["tables"]["global"], expected([row for seed in range(17) for row in documents(5, seed)]))
 
 
 def test_damaged_unfinished_work_is_done_again(script: Script, tmp_path: Path) -> None:
