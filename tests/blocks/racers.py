@@ -29,13 +29,13 @@ LAST_TOUCH = 60
 Work = Callable[[Path, int, int], None]
 
 
-def pause_at_touches(folder: Path, chance: random.Random) -> None:
-    """From now on, pause this process before each of its system calls on something in `folder`."""
+def pause_at_touches(folder: Path, chance: random.Random, longest: float = LONGEST_PAUSE_S) -> None:
+    """From now on, pause this process for up to `longest` seconds before each system call on something in `folder`."""
     stat = os.stat
 
     def pause(path: object) -> None:
         if str(path).startswith(str(folder)) and chance.random() < 0.5:
-            time.sleep(chance.random() * LONGEST_PAUSE_S)
+            time.sleep(chance.random() * longest)
 
     def paused_stat(path: Any, **options: Any) -> os.stat_result:
         pause(path)

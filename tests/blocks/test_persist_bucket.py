@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -162,6 +163,22 @@ def test_what_others_are_writing_is_not_there_yet(files: dict[str, Path], tmp_pa
     (tmp_path / "mount/a.part").write_bytes(b"a file of this name")
     whole = {name: path.stat().st_size for name, path in files.items()}
     assert bucket.list_bucket(place, None) == whole | {"a.part": 19}
+
+
+def test_a_folder_that_another_run_clears_away_while_it_is_listed(
+    files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, scandir = bucket.parse_bucket(str(tmp_path / "mount")), os.scandir
+    bucket.put_in_bucket(place, files, None)
+
+    def cleared_just_then(path: os.PathLike[str]) -> object:
+        if Path(path).name == "deep":
+            Path(path).rename(tmp_path / "cleared")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", cleared_just_then)
+    assert set(bucket.list_bucket(place, None)) == {"a.txt", "empty"}
+    assert (tmp_path / "cleared").is_dir()
 
 
 def test_nothing_is_mounted() -> None:

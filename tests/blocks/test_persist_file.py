@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,25 @@ def test_broken_manifest_counts_as_none(tmp_path: Path) -> None:
 
 def tree(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_folder_that_another_run_clears_away_while_it_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out/.parts").mkdir(parents=True)
+    (tmp_path / "out/.parts/a.parquet").touch()
+    (tmp_path / "out/b.txt").touch()
+    scandir = os.scandir
+
+    def cleared_just_then(path: os.PathLike[str]) -> object:
+        if Path(path).name == ".parts":
+            Path(path).rename(tmp_path / "cleared")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", cleared_just_then)
+    held = persist.look_at(persist.parse_target(str(tmp_path / "out")), token=None, private=False, public=False)
+    assert held.names == ("b.txt",)
+    assert (tmp_path / "cleared").is_dir()
 
 
 def test_what_an_older_run_left_half_written_is_no_file_of_somebody_else(tmp_path: Path) -> None:
