@@ -1,4 +1,4 @@
-"""How far the estimates of `fit` are from TRL: trains tiny and small models here, prints predicted and measured.
+"""How far the estimates of estimate_cost are from TRL: trains tiny and small models here, prints predicted and measured.
 
     uv run --find-links DIR --with torch==2.13.0+cpu --with "trl>=1.16,<2" --with "peft<1" python bench/calibrate_cost.py
 
@@ -22,13 +22,15 @@ from typing import Any
 
 STEPS, WARM_UP = 3, 1
 WORDS = 4096
-# hidden, inner, layers, heads, key-value heads, length, batch, tuning, checkpointing
+# Makes the C library return freed memory at once.
 TRIMMED = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
+# hidden, inner, layers, heads, key-value heads, length, batch, tuning, type of the weights
 CASES = (
-    (512, 1536, 8, 8, 4, 256, 4, "full", True),
-    (512, 1536, 8, 8, 4, 256, 4, "full", False),
-    (512, 1536, 8, 8, 4, 256, 4, "lora", True),
-    (768, 2304, 12, 12, 4, 256, 4, "lora", True),
+    (512, 1536, 8, 8, 4, 256, 4, "full", "float32"),
+    (768, 2304, 12, 12, 4, 64, 1, "full", "float32"),
+    (768, 2304, 12, 12, 4, 64, 1, "full", "bfloat16"),
+    (768, 2304, 12, 12, 4, 256, 8, "lora", "float32"),
+    (768, 2304, 12, 12, 4, 256, 8, "lora", "bfloat16"),
 )
 
 
@@ -36,26 +38,30 @@ def main() -> None:
     """Measure every case and print one line each, then the worst ratios."""
     import torch
 
-    from jobshelf import blocks
+    from jobshelf.hardware import estimator
 
-    fit = blocks.load("fit")
+    script = estimator()
     peak = matrix_product_flops(torch)
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    flavor = next((name for name, cells in script.FLAVORS.items() if cells[4] == 1 and cells[6] in gpu), "cpu-basic")
+    script.VCPU_SPEED = (peak / 1e12, *script.VCPU_SPEED[1:])
+    script.PADDING = (1, 1, 1)  # every row has the same length
+    machine = script.Flavor(flavor, 1, *script.FLAVORS[flavor][1:])
     print(f"{gpu or 'one core'}: {peak / 1e12:.2f} TFLOP/s in a matrix product; torch {torch.__version__}")
     print(
-        f"{'model':<26}{'tokens/s':>9}{'predicted low-likely-high':>28}{'ratio':>7}{'MB':>8}{'predicted':>11}{'ratio':>7}"
+        f"{'model':<32}{'tokens/s':>9}{'predicted low-likely-high':>28}{'ratio':>7}{'MB':>8}{'predicted':>11}{'ratio':>7}"
     )
     ratios: list[tuple[float, float]] = []
     for case in CASES:
         tokens, megabytes = measured(case, "speed"), measured(case, "memory")
-        model, run = described(fit, case, bool(gpu))
-        speed = [predicted_speed(fit, model, run, case, peak, shares, gpu) for shares in range(3)]
-        memory = fit.training_memory(model, run, batch=case[6]).total / 1e6
+        job = described(script, case)
+        speed = [job.rows * case[5] / seconds for seconds in script.training_seconds(machine, job, case[6])]
+        memory = sum(script.training_memory(machine, job, case[6]).values()) / 1e6
         ratios.append((tokens / speed[1], memory / megabytes))
-        name = f"{model.parameters / 1e6:.1f} M {case[7]}{'' if case[8] else ', all kept'} {case[6]}x{case[5]}"
+        name = f"{job.model.parameters / 1e6:.1f} M {case[7]} {case[8]} {case[6]}x{case[5]}"
         shown = "{2:,.0f} - {1:,.0f} - {0:,.0f}".format(*speed)
         print(
-            f"{name:<26}{tokens:>9,.0f}{shown:>28}{ratios[-1][0]:>7.2f}"
+            f"{name:<32}{tokens:>9,.0f}{shown:>28}{ratios[-1][0]:>7.2f}"
             f"{megabytes:>8,.0f}{memory:>11,.0f}{ratios[-1][1]:>7.2f}",
             flush=True,
         )
@@ -64,17 +70,13 @@ def main() -> None:
     print(f"memory: predicted / measured {min(memories):.2f} to {max(memories):.2f}")
 
 
-def described(fit: Any, case: tuple[Any, ...], on_gpu: bool) -> tuple[Any, Any]:
-    *_, length, batch, tuning, checkpointing = case
-    shape = fit.read_architecture(config(case))
-    run = fit.Training(tuning=tuning, length=length, batch=batch, checkpointing=checkpointing)
-    return fit.model_of(shape, weight_bytes=2 if on_gpu else 4), run
-
-
-def predicted_speed(fit: Any, model: Any, run: Any, case: tuple[Any, ...], peak: float, which: int, gpu: str) -> float:
-    names = [name for name in fit.FIT_GPUS if name in gpu]
-    share = (fit.FIT_GPUS[names[0]][2] if names else fit.FIT_VCPU[2])[2 - which]
-    return peak * share / fit.training_flops(model, run, 1.0, average=case[5])
+def described(script: Any, case: tuple[Any, ...]) -> Any:
+    *_, length, batch, tuning, dtype = case
+    size = ["--dataset-size", str(64 * batch), "--tokens-per-row", str(length), "--epochs", "1"]
+    how = ["--max-length", str(length), "--tuning", tuning, "--dtype", dtype, "--batch-size", str(batch)]
+    args = script.parse_arguments(["--model", "m", *size, *how])
+    shape = script.read_shape(config(case) | {"max_position_embeddings": 0})
+    return script.measure_data(args, script.Model("m", shape.count(1), shape, ""))
 
 
 def config(case: tuple[Any, ...]) -> dict[str, Any]:
@@ -137,7 +139,7 @@ def train(case: tuple[Any, ...], what: str) -> float:
     from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast, TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
-    *_, length, batch, tuning, checkpointing = case
+    *_, length, batch, tuning, dtype = case
     on_gpu = torch.cuda.is_available()
     words = {"<pad>": 0, "<eos>": 1, "<unk>": 2} | {f"w{number}": number for number in range(3, WORDS)}
     tokenizer = PreTrainedTokenizerFast(
@@ -155,9 +157,7 @@ def train(case: tuple[Any, ...], what: str) -> float:
             times.append(now(torch))
 
     before = status_megabytes("VmRSS")
-    model = AutoModelForCausalLM.from_config(
-        AutoConfig.for_model(**config(case)), dtype=torch.bfloat16 if on_gpu else torch.float32
-    )
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config(case)), dtype=getattr(torch, dtype))
     with tempfile.TemporaryDirectory() as folder:
         trainer = SFTTrainer(
             model,
@@ -165,9 +165,8 @@ def train(case: tuple[Any, ...], what: str) -> float:
                 output_dir=folder,
                 max_steps=STEPS + WARM_UP,
                 per_device_train_batch_size=batch,
-                gradient_checkpointing=checkpointing,
                 max_length=length,
-                bf16=on_gpu,
+                bf16=on_gpu or dtype == "bfloat16",
                 use_cpu=not on_gpu,
                 report_to="none",
                 save_strategy="no",

@@ -2,101 +2,73 @@
 
     uv run python bench/cot_self_instruct.py [--full] [--rounds 3]
 
-One vLLM in one process, in turns, its start excluded: the whole script, from seeds on the embedded Hub's machine to
-candidates and prompts on that Hub, and two bare calls: `LLM.chat` over all that the script had the model write, then over
-all that it had it solve. A tiny model says 150 tokens of plan, question and answer to whatever it is asked: the same
-tokens on both sides. Prints medians; exits 1 when the limit is broken.
+The whole script, from seeds in a file to candidates and prompts on the embedded Hub, and two bare calls, in turns, each in
+a process of its own, the start of vLLM excluded: `LLM.chat` over all that the script had the model write, then over all
+that it had it solve. A tiny model says 150 tokens of plan, question and answer to whatever it is asked: the same tokens on
+both sides. Prints medians; exits 1 when the limit is broken.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from engines import INSIDE, call, in_environment, load, model_files, start_vllm
+from engines import INSIDE, in_environment, load, model_files
 
 NAME = "cot-self-instruct.py"
 SOLUTIONS = 8
 TOKENS = 256
 LIMIT = 0.9
+ENGINE = {"enforce_eager": True, "enable_prefix_caching": False}
 
 
-class Noting:
-    """The engine, and what it was asked."""
-
-    def __init__(self, engine: Any) -> None:
-        self.engine = engine
-        self.asked: list[tuple[list[Any], int]] = []
-        self.tokens = 0
-
-    def replies(self, questions: Any, sampling: Any) -> Iterator[Any]:
-        for reply in self.engine.replies(Following(questions, self), sampling):
-            self.tokens += sum(answer.tokens for answer in reply.answers)
-            yield reply
-
-
-class Following:
-    """The stream of questions, which may go on after it seemed to end."""
-
-    def __init__(self, questions: Any, noting: Noting) -> None:
-        self.questions, self.noting = iter(questions), noting
-
-    def __iter__(self) -> Following:
-        return self
-
-    def __next__(self) -> Any:
-        question = next(self.questions)
-        count = question.sampling.count if question.sampling else 1
-        self.noting.asked.append((list(question.conversation), count))
-        return question
-
-
-def speed(job: dict[str, Any]) -> dict[str, Any]:
-    """Time the script and the bare calls."""
-    from vllm import SamplingParams
-
+def script(job: dict[str, Any]) -> dict[str, Any]:
+    """Time the whole script, and leave what it asked for the bare calls."""
     module, folder = load(NAME), Path(job["folder"])
-    seeds = folder / "seeds.jsonl"
+    seeds, asked, loading = folder / "seeds.jsonl", [], []
     rows = ({"question": f"What is {n} plus {n * 7 % 100}?", "answer": str(n + n * 7 % 100)} for n in range(200))
     seeds.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    engine = start_vllm(module, job["model"])
-    noting = Noting(engine)
-    module.start_engine = lambda *_, **__: noting
-    outputs = (f"alice/prompts-{number}" for number in itertools.count())
-    words = ["--model", job["model"], "--k-responses", SOLUTIONS, "--max-tokens", TOKENS, "--commit-every", "5"]
 
-    def script() -> None:
-        noting.asked.clear()
-        noting.tokens = 0
-        call(module, [seeds, next(outputs), *words, "--num-samples", job["candidates"]])
-
-    def bare() -> int:
-        written = 0
-        for count in (1, SOLUTIONS):
-            chats = [conversation for conversation, wanted in noting.asked if wanted == count]
-            sampling = SamplingParams(n=count, temperature=0.6, top_p=0.95, max_tokens=TOKENS)
-            for done in engine._llm.chat(chats, sampling, use_tqdm=False):
-                written += sum(len(said.token_ids) for said in done.outputs)
-        return written
-
-    script()
-    if bare() != noting.tokens:
-        raise SystemExit("the bare calls did not write what the script had written")
-    times: dict[str, list[float]] = {"script": [], "bare": []}
-    for _ in range(job["rounds"]):
-        for name, work in (("bare", bare), ("script", script)):
+    class Timed(module.Vllm):
+        def __init__(self, *words: Any) -> None:
             began = time.perf_counter()
-            work()
-            times[name].append(time.perf_counter() - began)
-    return {**{name: statistics.median(values) for name, values in times.items()}, "tokens": noting.tokens}
+            super().__init__(*words)
+            loading.append(time.perf_counter() - began)
+
+        async def ask(self, text: str, step: str, model: str) -> Any:
+            said = await super().ask(text, step, model)
+            asked.append((text, "attempt" in step, said.tokens))
+            return said
+
+    module.ENGINES["vllm"] = Timed
+    words = ["--model", job["model"], "--k-responses", str(SOLUTIONS), "--max-tokens", str(TOKENS)]
+    words += ["--num-samples", str(job["candidates"]), "--commit-every", "5", "--engine-args", json.dumps(ENGINE)]
+    began = time.perf_counter()
+    if module.main([str(seeds), f"alice/{job['job']}", *words]) != 0:
+        raise SystemExit("the script failed")
+    whole = time.perf_counter() - began - sum(loading)
+    (folder / "asked.json").write_text(json.dumps(asked))
+    return {"seconds": whole, "tokens": sum(tokens for *_, tokens in asked)}
+
+
+def bare(job: dict[str, Any]) -> dict[str, Any]:
+    """Time two calls of vLLM that do nothing else."""
+    from vllm import LLM, SamplingParams
+
+    asked = json.loads(Path(job["folder"], "asked.json").read_text())
+    engine = LLM(model=job["model"], **ENGINE)
+    sampling = SamplingParams(temperature=0.6, top_p=0.95, max_tokens=TOKENS)
+    began, tokens = time.perf_counter(), 0
+    for is_written in (True, False):
+        chats = [[{"role": "user", "content": text}] for text, written, _ in asked if written == is_written]
+        tokens += sum(len(done.outputs[0].token_ids) for done in engine.chat(chats, sampling, use_tqdm=False))
+    return {"seconds": time.perf_counter() - began, "tokens": tokens}
 
 
 def main() -> int:
@@ -111,17 +83,26 @@ def main() -> int:
     plan = [f"Step {number} of the plan is as good as any other." for number in range(140)]
     with tempfile.TemporaryDirectory() as folder:
         model = model_files(Path(folder), speaking_model([*plan, *SELF_INSTRUCT]))
-        job = {"candidates": 1000 if args.full else 200, "model": model, "rounds": args.rounds}
-        found = in_environment(__file__, NAME, {"speed": job})["speed"]
-    ratio = found["bare"] / found["script"]
-    for name in ("script", "bare"):
-        print(f"{name}: {found['tokens'] / found[name]:,.0f} tokens/s")
+        job = {"candidates": 1000 if args.full else 200, "model": model}
+        jobs = {f"{name}{turn}": job for turn in range(args.rounds) for name in ("script", "bare")}
+        found = in_environment(__file__, NAME, jobs)
+    if len({one["tokens"] for one in found.values()}) > 1:
+        raise SystemExit("the bare calls did not write what the script had written")
+    middle = {
+        name: statistics.median(one["seconds"] for job, one in found.items() if job.startswith(name))
+        for name in ("script", "bare")
+    }
+    for name, taken in middle.items():
+        print(f"{name}: {found['bare0']['tokens'] / taken:,.0f} tokens/s")
+    ratio = middle["bare"] / middle["script"]
     print(f"beside bare generation: {ratio:.3f} (limit {LIMIT:g})")
     return int(ratio < LIMIT)
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == [INSIDE]:
-        print(json.dumps(speed(json.loads(sys.argv[2]))))
+        job = json.loads(sys.argv[2])
+        result = script(job) if job["job"].startswith("script") else bare(job)
+        print(f"\n{json.dumps(result)}")
         raise SystemExit(0)
     raise SystemExit(main())

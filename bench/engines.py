@@ -1,21 +1,18 @@
 """What the benches of the inference scripts share: a script as a module, in the environment that its header asks for.
 
-The script is run with an engine that is loaded already, which the bare calls use too: all times of a bench are of one
-engine in one process, and none of its start. Without a GPU the environment is made of CPU builds (`tests/index`).
+No time of a bench counts the start of an engine. Without a GPU the environment is made of CPU builds (`tests/index`).
 """
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-import io
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -36,26 +33,6 @@ def load(name: str) -> ModuleType:
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
-
-
-def call(module: ModuleType, words: Sequence[str | Path]) -> dict[str, Any]:
-    """Run the script as a call, and return what it printed as JSON. Raises SystemExit when it fails."""
-    told = io.StringIO()
-    with contextlib.redirect_stdout(told):
-        code = module.main([*map(str, words), "--json"])
-    if code != 0:
-        raise SystemExit(f"{' '.join(map(str, words))}: exit code {code}")
-    return json.loads(told.getvalue())
-
-
-def start_vllm(module: ModuleType, model: str, **extra: Any) -> Any:
-    """Load the model once, and let the script find it loaded; the bare engine is in `_llm`."""
-    on_cpu = not module.list_gpus()
-    extra = {"enable_prefix_caching": False, **({"enforce_eager": True} if on_cpu else {}), **extra}
-    described = module.describe_model(model, revision=None, token=None)
-    engine = module.start_engine("vllm", described, module.EngineSettings(extra=extra), token=None)
-    module.start_engine = lambda *_, **__: engine
-    return engine
 
 
 def in_environment(bench: str, script: str, jobs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -1,13 +1,10 @@
-"""How fast generate-responses is: beside a bare `LLM.chat`, beside one call a row; what a restart costs; its memory.
+"""How fast generate-responses is beside a bare `LLM.chat` over all prompts.
 
     uv run python bench/generate_responses.py [--full] [--model M] [--rounds 7] [--rows N]
 
-All of it with one vLLM in one process, in turns, its start excluded: the bare call over all prompts, and the whole script,
-which reads them from the embedded Hub and persists the answers there as it goes. M is a folder or a model of the Hub (the
-tiny model of the rehearsals where none is named). A restart costs what a run that goes on does before it asks its first row.
-Then two processes each answer rows with an engine that takes no time: 10,000 and 100,000 (with --full), whose memory must be
-the same; pages of the file they read, which the kernel takes back at will, are none of it. Prints medians; exits 1 when a
-limit is broken.
+The whole script (it reads the prompts from a file and sends the answers to the embedded Hub as it goes) and the bare call,
+in turns, each in a process of its own with an engine that is loaded already. M is a folder or a model of the Hub (the tiny
+model of the rehearsals where none is named). Prints medians; exits 1 when the limit is broken.
 """
 
 from __future__ import annotations
@@ -17,19 +14,19 @@ import itertools
 import json
 import statistics
 import sys
-import threading
+import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from engines import INSIDE, call, in_environment, load, model_files, start_vllm
+from engines import INSIDE, in_environment, load, model_files
 
 NAME = "generate-responses.py"
 TOKENS = 64
-PART_ROWS = 250
-LIMITS = {"beside LLM.chat": 0.9, "beside one call a row": 3.0, "restart": 0.02, "memory": 1.1}
+PART_ROWS = 500
+LIMIT = 0.95
+ENGINE = {"enforce_eager": True, "enable_prefix_caching": False}
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -39,178 +36,67 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def write_prompts(path: Path, count: int, *, letters: int = 0) -> Path:
-    """Write so many prompts; with `letters`, each has as many of no meaning."""
-    with path.open("w") as file:
-        for number in range(count):
-            text = f"{'x' * letters}What is {number} plus {number * 7 % 1000}?"
-            file.write(json.dumps({"id": number, "prompt": text}) + "\n")
-    return path
+def measure(job: dict[str, Any]) -> dict[str, Any]:
+    """Time the bare call or the whole script, the first time excluded."""
+    folder = Path(job["folder"])
+    prompts = [f"What is {number} plus {number * 7 % 1000}?" for number in range(job["rows"])]
+    work = bare(job, prompts) if job["job"].startswith("bare") else script(job, prompts, folder)
+    work()
+    return {"seconds": [seconds(work) for _ in range(job["rounds"])]}
 
 
-class Broken:
-    """An engine that is terminated, as a Job is, once it has given `count` answers; it notes when it was asked first."""
+def bare(job: dict[str, Any], prompts: list[str]) -> Callable[[], object]:
+    """Return the call of vLLM that does nothing else."""
+    from vllm import LLM, SamplingParams
 
-    def __init__(self, engine: Any, count: int | None) -> None:
-        self.engine, self.count, self.given, self.first = engine, count, 0, 0.0
-
-    def replies(self, questions: Iterable[Any], sampling: Any) -> Iterator[Any]:
-        first = next(iter(questions))
-        self.first = time.perf_counter()
-        for reply in self.engine.replies(itertools.chain([first], questions), sampling):
-            if self.given == self.count:
-                for waiting in list(self.engine._llm.llm_engine.output_processor.request_states):
-                    self.engine._llm.llm_engine.abort_request([waiting], internal=True)
-                raise SystemExit(143)
-            self.given += 1
-            yield reply
-
-
-def speed(job: dict[str, Any]) -> dict[str, Any]:
-    """Time the bare call, the script, one call a row, and a run that is terminated half way and run again."""
-    from vllm import SamplingParams
-
-    module, folder = load(NAME), Path(job["folder"])
-    prompts = write_prompts(folder / "prompts.jsonl", job["rows"])
-    chats = [[{"role": "user", "content": json.loads(line)["prompt"]}] for line in prompts.open()]
-    engine = start_vllm(module, job["model"])
+    engine = LLM(model=job["model"], **ENGINE)
+    chats = [[{"role": "user", "content": prompt}] for prompt in prompts]
     sampling = SamplingParams(temperature=0, max_tokens=TOKENS)
-    words = ["--prompt-column", "prompt", "--model", job["model"], "--temperature", "0", "--max-tokens", TOKENS]
-    words += ["--part-rows", PART_ROWS, "--commit-every", "5"]
-    outputs = (f"alice/answers-{number}" for number in itertools.count())
-
-    def script(output: str) -> None:
-        call(module, [prompts, output, *words])
-
-    def bare(some: list[Any]) -> None:
-        engine._llm.chat(some, sampling, use_tqdm=False)
-
-    bare(chats[:64])
-    script(next(outputs))
-    few = chats[: job["each"]]
-    times: dict[str, list[float]] = {"bare": [], "script": [], "each": [], "restart": []}
-    again = 0
-    for _ in range(job["rounds"]):
-        times["bare"].append(seconds(lambda: bare(chats)))
-        times["script"].append(seconds(lambda: script(next(outputs))))
-        times["each"].append(seconds(lambda: [bare([one]) for one in few]) / len(few) * len(chats))
-        output, given = next(outputs), 0
-        for count in (len(chats) // 2 + PART_ROWS // 2, None):
-            broken = Broken(engine, count)
-            with lent(module, broken):
-                began = time.perf_counter()
-                ended(script, output)
-            given += broken.given
-        times["restart"].append(broken.first - began)
-        again = given - len(chats)
-    middle = {name: statistics.median(values) for name, values in times.items()}
-    return {**middle, "again": again, "rows": len(chats)}
+    return lambda: engine.chat(chats, sampling, use_tqdm=False)
 
 
-@contextmanager
-def lent(module: Any, engine: Any) -> Iterator[None]:
-    """Have the script find another engine, for a while."""
-    usual = module.start_engine
-    module.start_engine = lambda *_, **__: engine
-    yield
-    module.start_engine = usual
-
-
-def ended(script: Callable[[str], object], output: str) -> None:
-    """Run the script, to its end or until it is terminated."""
-    try:
-        script(output)
-    except SystemExit as stop:
-        if stop.code != 143:
-            raise
-
-
-def memory(job: dict[str, Any]) -> dict[str, Any]:
-    """Answer rows of 1,000 letters without an engine's work; return the most memory and the seconds."""
-    module, folder = load(NAME), Path(job["folder"])
-    prompts = write_prompts(folder / f"rows-{job['rows']}.jsonl", job["rows"], letters=1000)
-
-    class Echo:
-        packages = ()
-
-        def replies(self, questions: Iterable[Any], _: Any) -> Iterator[Any]:
-            for question in questions:
-                text = question.conversation[-1]["content"]
-                answer = module.Answer(text=text, finish_reason="stop", tokens=1)
-                yield module.Reply(key=question.key, answers=(answer,), prompt_tokens=1)
-
-    module.start_engine = lambda *_, **__: Echo()
-    words = ["--engine", "openai", "--base-url", "http://127.0.0.1:9/v1", "--model", "m"]
-    output = f"alice/rows-{job['rows']}"
-    with watched() as most:
-        taken = seconds(lambda: call(module, [prompts, output, *words]))
-    return {"MiB": most[0] / 1024, "seconds": taken}
-
-
-@contextmanager
-def watched() -> Iterator[list[int]]:
-    """Yield a list whose item becomes the most KiB of memory beyond mapped files that the process has meanwhile."""
-    most, over = [0], threading.Event()
-
-    def watch() -> None:
-        while not over.wait(0.02):
-            status = Path("/proc/self/status").read_text(encoding="ascii")
-            most[0] = max(most[0], int(status.partition("RssAnon:")[2].split()[0]))
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    yield most
-    over.set()
-    watcher.join()
+def script(job: dict[str, Any], prompts: list[str], folder: Path) -> Callable[[], object]:
+    """Return the whole script, with an engine that is loaded once."""
+    module = load(NAME)
+    path = folder / "prompts.jsonl"
+    path.write_text("".join(json.dumps({"prompt": prompt}) + "\n" for prompt in prompts))
+    words = ["--model", job["model"], "--temperature", "0", "--max-tokens", str(TOKENS), "--commit-every", "5"]
+    words += ["--part-rows", str(PART_ROWS), "--engine-args", json.dumps(ENGINE)]
+    engine = module.start_engine(module.parse_arguments([str(path), "alice/none", *words]), None)
+    module.start_engine = lambda *_: engine
+    outputs = (f"alice/{job['job']}-{number}" for number in itertools.count())
+    return lambda: module.main([str(path), next(outputs), *words])
 
 
 def main() -> int:
-    """Measure and print; 1 when a limit is broken."""
+    """Measure and print; 1 when the limit is broken."""
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--full", action="store_true", help="more rows: minutes instead of one")
     parser.add_argument("--model", help="default: the tiny model of the rehearsals")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--rows", type=int, help="rows for vLLM (default: 2,000, with --full 4,000)")
+    parser.add_argument("--rows", type=int, help="default: 2,000, with --full 4,000")
     args = parser.parse_args()
-    rows, many = (4000, 100_000) if args.full else (2000, 20_000)
-    rows = args.rows or rows
-    import tempfile
-
+    rows = args.rows or (4000 if args.full else 2000)
     from jobshelf.rehearse.tiny_model import tiny_model
 
     with tempfile.TemporaryDirectory() as folder:
         model = args.model or model_files(Path(folder), tiny_model())
-        found = in_environment(
-            __file__,
-            NAME,
-            {
-                "speed": {"rows": rows, "model": model, "rounds": args.rounds, "each": 100 if args.full else 30},
-                "few": {"rows": many // 10},
-                "many": {"rows": many},
-            },
-        )
-    fast, few, lots = found["speed"], found["few"], found["many"]
-    shown = {
-        "beside LLM.chat": fast["bare"] / fast["script"],
-        "beside one call a row": fast["each"] / fast["script"],
-        "restart": fast["restart"] / fast["script"],
-        "memory": lots["MiB"] / few["MiB"],
+        job = {"rows": rows, "model": model, "rounds": -(-args.rounds // 2)}
+        found = in_environment(__file__, NAME, {f"{name}{turn}": job for turn in (1, 2) for name in ("bare", "script")})
+    middle = {
+        name: statistics.median(found[f"{name}1"]["seconds"] + found[f"{name}2"]["seconds"])
+        for name in ("bare", "script")
     }
-    for name in ("script", "bare", "each"):
-        print(f"{name}: {fast['rows'] / fast[name]:,.1f} rows/s of {TOKENS} tokens at most")
-    print(
-        f"terminated half way and run again: {fast['restart']:.2f} s to the first row, {fast['again']} rows answered twice"
-    )
-    print(f"memory: {few['MiB']:.0f} MiB for {many // 10:,} rows, {lots['MiB']:.0f} MiB for {many:,}")
-    for name, value in shown.items():
-        print(f"{name}: {value:.3f} (limit {LIMITS[name]:g})")
-    at_least = ("beside LLM.chat", "beside one call a row")
-    return int(any((shown[name] < LIMITS[name]) == (name in at_least) for name in LIMITS))
+    for name, taken in middle.items():
+        print(f"{name}: {rows / taken:,.1f} rows/s of {TOKENS} tokens at most")
+    ratio = middle["bare"] / middle["script"]
+    print(f"beside LLM.chat: {ratio:.3f} (limit {LIMIT:g})")
+    return int(ratio < LIMIT)
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == [INSIDE]:
-        given = json.loads(sys.argv[2])
-        print(json.dumps(speed(given) if given["job"] == "speed" else memory(given)))
+        result = measure(json.loads(sys.argv[2]))
+        print(f"\n{json.dumps(result)}")
         raise SystemExit(0)
     raise SystemExit(main())

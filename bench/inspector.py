@@ -37,14 +37,11 @@ def bare_script() -> str:
     imports = "\n".join(dict.fromkeys(["from __future__ import annotations", *names]))
     return f"""{header}
 {imports}
-from http.client import HTTPException
-from urllib.error import HTTPError
-from urllib.parse import urlencode
-from urllib.request import urlopen
+import httpx2
 
-for what in ("splits?dataset=ada/d", "rows?dataset=ada/d&config=default&split=train&offset=0&length=100"):
-    with urlopen(os.environ["HF_ENDPOINT"] + "/" + what, timeout=10) as response:
-        print(len(json.load(response)))
+with httpx2.Client(base_url=os.environ["HF_ENDPOINT"], timeout=10) as client:
+    for what in ("splits?dataset=ada/d", "rows?dataset=ada/d&config=default&split=train&offset=0&length=100"):
+        print(len(client.get("/" + what).json()))
 """
 
 

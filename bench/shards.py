@@ -21,7 +21,6 @@ from pathlib import Path
 from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.utils import disable_progress_bars
 
-from jobshelf.blocks import load
 from jobshelf.hub import Account, serve
 from jobshelf.hub.jobs import Job
 from jobshelf.hub.runner import Runner
@@ -71,14 +70,11 @@ def measure(size: int) -> dict[str, float]:
 
 def stubbed(api: HfApi, size: int, start: Callable[..., None]) -> Callable[..., None]:
     """Return a `Runner.start` that records a Job as over at once, and the whole result after the last one."""
-    manifest = load("parts").RunManifest(script="x.py", request={}, source="0" * 40, part_rows=1)
     lock, started = threading.Lock(), []
 
     def put_result() -> None:
-        shard = load("shard")
-        files = {manifest.path(number): b"part %d" % number for number in range(size)}
-        files |= {"README.md": b"---\npretty_name: bench\n---\n", "jobshelf.json": manifest.to_bytes()}
-        files["completions/00000"] = shard.shard_marker(shard.Shard(index=1, count=1), parts_in_all=size)
+        files = {f"data/train-{number:08}.parquet": b"part %d" % number for number in range(size)}
+        files |= {"run.json": b"{}", "README.md": b"---\npretty_name: bench\n---\n"}
         operations = [CommitOperationAdd(name, content) for name, content in files.items()]
         api.create_commit(OUTPUT, operations, commit_message="all", repo_type="dataset")
 

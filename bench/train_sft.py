@@ -1,11 +1,12 @@
-"""How fast train_sft.py trains: beside TRL's own command with equal settings, and beside the settings of today's example.
+"""How fast train_sft.py trains, beside TRL's own command with equal settings.
 
     uv run python bench/train_sft.py [--quick] [--rounds N] [--model DIR]
 
 The commands run in turns, in the environment of the script's header (on a machine without a GPU with the CPU builds of
 tests/index), on a random Llama (29 M parameters, 7 M with --quick) and conversations of very different lengths. Every run
 prints each step; what is compared are medians of seconds from the start to the first step, and of tokens of the data
-(padding not counted) a second after it. Exits 1 when a limit is broken.
+(padding not counted) a second after it. Exits 1 when it trains
+slower than the limit.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from jobshelf.script import read_script
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "catalog" / "train_sft.py"
-LEAST_EQUAL, LEAST_EXAMPLE, MOST_START = 0.95, 1.5, 1.05
+LEAST_EQUAL = 0.98
 SIZES = {True: (256, 768, 4), False: (512, 1536, 8)}  # hidden, inner, layers
 MAKE_MODEL = """
 import sys
@@ -52,11 +53,6 @@ EQUAL = (
     "--lora_alpha 32 --lora_dropout 0 --gradient_checkpointing false --use_peft"
 )
 TRL = "--disable_tqdm true --report_to none --eval_strategy no --save_strategy no --use_cpu {cpu} --bf16 {bf16}"
-# huggingface/skills, train_sft_example.py: what it sets, as far as TRL 1.16 still knows it; the rest are TRL's defaults.
-EXAMPLE = (
-    "--per_device_train_batch_size 4 --gradient_accumulation_steps 4 --learning_rate 2e-5 --use_peft --lora_r 16 "
-    "--lora_alpha 32 --lora_dropout 0.05 --lora_target_modules q_proj v_proj"
-)
 _LOSS = re.compile(r"(?:'loss': '?|: loss )([0-9.]+)")
 
 
@@ -149,17 +145,14 @@ def all_commands(python: Path, folder: Path, model: Path, *, steps: int) -> dict
     common = COMMON.format(steps=steps).split()
     theirs = [*TRL.format(cpu=cpu, bf16=str(cpu == "false").lower()).split(), "--output_dir", "OUT"]
     equal = EQUAL.split()
-    grouped = "--lora_target_modules all-linear --train_sampling_strategy group_by_length --dataset_train_split train"
     return {
-        "train_sft, equal settings": [*ours, *common, *equal, "--output_dir", "OUT"],
-        "trl sft, equal settings": [*trl, *common, *equal, *grouped.split(), *theirs],
-        "train_sft, its defaults": [*ours, *common, "--output_dir", "OUT"],
-        "trl sft, today's example": [*trl, *common, *EXAMPLE.split(), *theirs],
+        "train_sft": [*ours, *common, *equal, "--output_dir", "OUT"],
+        "trl sft": [*trl, *common, *equal, "--lora_target_modules", "all-linear", *theirs],
     }
 
 
 def run(argv: Sequence[str], folder: Path, name: str) -> Timed:
-    """Run once, noting when each step is told."""
+    """Run once, noting when each step is printed."""
     words = [str(folder / name) if word == "OUT" else word for word in argv]
     env = os.environ | {"PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "hf"), "NO_COLOR": "1"}
     env["ACCELERATE_USE_CPU"] = str(not on_gpu()).lower()
@@ -173,7 +166,7 @@ def run(argv: Sequence[str], folder: Path, name: str) -> Timed:
             told.append((time.monotonic() - began, float(match[1])))
     if process.wait() or len(told) < 2:
         raise SystemExit(f"{' '.join(words)}\n{''.join(lines)[-3000:]}")
-    tokens = list(counts(lines, folder / name))
+    tokens = [float(match[1]) for line in lines if (match := re.search(r"'num_tokens': '?([0-9.e+]+)", line))]
     return Timed(
         start=told[0][0],
         speed=(tokens[-1] - tokens[0]) / (told[-1][0] - told[0][0]),
@@ -181,17 +174,8 @@ def run(argv: Sequence[str], folder: Path, name: str) -> Timed:
     )
 
 
-def counts(lines: Sequence[str], output: Path) -> Iterator[float]:
-    """Yield the tokens trained on after each step: from what TRL printed, or from the log that train_sft.py leaves."""
-    log = output / "training_log.jsonl"
-    if log.is_file():
-        yield from (json.loads(line)["num_tokens"] for line in log.read_text().splitlines())
-    else:
-        yield from (float(match[1]) for line in lines if (match := re.search(r"'num_tokens': '?([0-9.e+]+)", line)))
-
-
 def report(found: Mapping[str, Sequence[Timed]]) -> int:
-    """Print medians and the three ratios; return 1 when one breaks its limit."""
+    """Print medians and their ratio; return 1 when it is below the limit."""
 
     def median(name: str, figure: str) -> float:
         return statistics.median(getattr(one, figure) for one in found[name])
@@ -201,16 +185,12 @@ def report(found: Mapping[str, Sequence[Timed]]) -> int:
             f"{name:<28}{median(name, 'speed'):>10,.0f} tokens/s{median(name, 'start'):>8.1f} s to the first step"
             f"{median(name, 'loss'):>9.4f} loss at the end"
         )
-    equal = median("train_sft, equal settings", "speed") / median("trl sft, equal settings", "speed")
-    example = median("train_sft, its defaults", "speed") / median("trl sft, today's example", "speed")
-    start = median("train_sft, equal settings", "start") / median("trl sft, equal settings", "start")
-    lower = median("train_sft, its defaults", "loss") <= median("trl sft, today's example", "loss")
-    print(f"equal settings: {equal:.2f}x the tokens a second of trl sft (at least {LEAST_EQUAL})")
+    equal = median("train_sft", "speed") / median("trl sft", "speed")
+    start = median("train_sft", "start") - median("trl sft", "start")
     print(
-        f"its defaults: {example:.2f}x today's example (at least {LEAST_EXAMPLE}), at {'a lower' if lower else 'A HIGHER'} loss"
+        f"{equal:.2f}x the tokens a second of trl sft (at least {LEAST_EQUAL}); first step {start:+.1f} s, rehearsal included"
     )
-    print(f"start to first step: {start:.2f}x of trl sft (at most {MOST_START})")
-    return int(equal < LEAST_EQUAL or example < LEAST_EXAMPLE or start > MOST_START or not lower)
+    return int(equal < LEAST_EQUAL)
 
 
 if __name__ == "__main__":

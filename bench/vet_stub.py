@@ -1,4 +1,4 @@
-"""Milliseconds of the stub tier, from one warmed process: every rule of it, with all its runs of a script (help, unknown option, nothing,
+"""Milliseconds of the stub tier, wall and processor, from one warmed process: every rule of it, with all its runs of a script (help, unknown option, nothing,
 no token, each example of the docstring).
 
     uv run python bench/vet_stub.py [SCRIPT ...]
@@ -9,11 +9,12 @@ modules of this Python's standard library with a docstring of two examples in fr
 the middle, where those of the catalogue, which carry their blocks with them, have 2,300 to 7,000. Beside them, what four runs
 cost when a fresh interpreter is started for each, measured between the rows.
 
-Exits with 1 when the mean of the usual ones or of those seen again is above the limit.
+The processor time is that of this process, the warmed one and its children. Exits with 1 when its mean for the usual ones is above the limit.
 """
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -22,12 +23,13 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from jobshelf import interface
 from jobshelf.script import Script, parse_script, read_script
 from jobshelf.vet import Config, vet_scripts
 from jobshelf.vet.rule import Tier
 from jobshelf.vet.rules import all_rules
 
-LIMIT_MS = 120.0
+LIMIT_MS = 80.0
 ROUNDS = 5
 AGAIN = 20
 RUNS = 4
@@ -97,11 +99,19 @@ def after_static_tier(script: Script) -> Script:
     return script
 
 
-def milliseconds(script: Script) -> float:
-    """Return the wall time of the stub tier, in ms."""
-    start = time.perf_counter()
+def milliseconds(script: Script) -> tuple[float, float]:
+    """Return the wall time and the processor time of the stub tier, in ms."""
+    start, used = time.perf_counter(), processor_seconds()
     vet_scripts([script], CONFIG)
-    return 1000 * (time.perf_counter() - start)
+    return 1000 * (time.perf_counter() - start), 1000 * (processor_seconds() - used)
+
+
+def processor_seconds() -> float:
+    """Return what this process, the warmed one and its children have used; the latter two counted in hundredths."""
+    if interface._running is None:
+        return time.process_time()
+    fields = Path(f"/proc/{interface._running._process.pid}/stat").read_text().rpartition(")")[2].split()
+    return time.process_time() + sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def fresh_interpreters() -> float:
@@ -112,12 +122,13 @@ def fresh_interpreters() -> float:
     return 1000 * (time.perf_counter() - start)
 
 
-def show(name: str, taken: Iterable[float]) -> float:
-    """Print a row and return its mean."""
-    ordered = sorted(taken)
-    mean = statistics.fmean(ordered)
-    print(f"{name:<42}{mean:>8.1f}{statistics.median(ordered):>9.1f}{ordered[int(0.9 * len(ordered))]:>8.1f}")
-    return mean
+def show(name: str, taken: Iterable[tuple[float, float]]) -> float:
+    """Print a row and return the mean processor time."""
+    both = list(taken)
+    ordered, processor = sorted(wall for wall, _ in both), statistics.fmean(used for _, used in both)
+    median, late = statistics.median(ordered), ordered[int(0.9 * len(ordered))]
+    print(f"{name:<42}{processor:>9.1f}{statistics.fmean(ordered):>8.1f}{median:>9.1f}{late:>8.1f}")
+    return processor
 
 
 def main() -> int:
@@ -126,7 +137,7 @@ def main() -> int:
     usual = usual_scripts()
     milliseconds(read_script(given[0]))  # starts the process and warms it up
     bare = [fresh_interpreters()]
-    print(f"{'ms, all runs of a script on one core':<42}{'mean':>8}{'median':>9}{'p90':>8}")
+    print(f"{'ms, all runs of a script on one core':<42}{'processor':>9}{'mean':>8}{'median':>9}{'p90':>8}")
     once = show(
         f"{len(usual)} scripts of usual size, seen once", [milliseconds(after_static_tier(one)) for one in usual]
     )
@@ -136,17 +147,19 @@ def main() -> int:
         [milliseconds(after_static_tier(read_script(path))) for _ in range(ROUNDS) for path in given],
     )
     bare.append(fresh_interpreters())
-    again: list[float] = []
+    again: list[tuple[float, float]] = []
     for path in given:
         script = read_script(path)
         milliseconds(script)
         taken = [milliseconds(script) for _ in range(AGAIN)]
         again += taken
         show(f"  {path.name} again", taken)
-    known = show(f"{len(given)} given scripts, again", again)
+    show(f"{len(given)} given scripts, again", again)
     bare.append(fresh_interpreters())
-    print(f"limit {LIMIT_MS:.0f} ms; {RUNS} fresh interpreters alone: {statistics.fmean(bare):.1f} ms")
-    return 0 if max(once, known) <= LIMIT_MS else 1
+    print(
+        f"limit {LIMIT_MS:.0f} ms of processor time; {RUNS} fresh interpreters alone: {statistics.fmean(bare):.1f} ms"
+    )
+    return 0 if once <= LIMIT_MS else 1
 
 
 if __name__ == "__main__":

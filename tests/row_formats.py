@@ -1,7 +1,7 @@
-"""Row formats as they are met, with what each method makes of them: the table of the block `formats`.
+"""Row formats as they are met, with what each method makes of them: the table of dataset_inspector.py and of `formats`.
 
-The statuses are in the order of its METHODS: R is READY, m NEEDS MAPPING, - INCOMPATIBLE. The heavy tests ask the
-installed TRL itself about the same rows.
+The statuses are in the order of METHODS, then PRM and Prompt-only, which only the block `formats` knows: R is READY,
+m NEEDS MAPPING, - INCOMPATIBLE. The heavy tests ask the installed TRL itself about the same rows.
 """
 
 from __future__ import annotations
@@ -9,8 +9,12 @@ from __future__ import annotations
 import json
 import struct
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
+from catalog.conftest import module
+
+METHODS = ["SFT", "DPO", "GRPO", "KTO", "Reward", "RLOO"]
 Rows = list[dict[str, Any]]
 
 
@@ -347,3 +351,20 @@ CASES: dict[str, tuple[str, Rows]] = {
     "an image that is null": ("m-m--m-m", [{"image": None, "messages": CHAT}]),
     "images under another name": ("R-m--m-m", [{"picture": IMAGE, "messages": CHAT}]),
 }
+
+
+def inspect_rows(rows: Rows) -> Sequence[Any]:
+    """Return the verdicts of dataset_inspector.py, in the order of METHODS."""
+    script = module("dataset_inspector.py")
+    names = dict.fromkeys(name for row in rows for name in row)
+    return script.judge([script.profile(name, [row.get(name) for row in rows]) for name in names])
+
+
+def statuses(name: str) -> str:
+    """Return the letters of a format, one for each of METHODS."""
+    changed = {
+        "messages of parts": "m-m--m",  # the templates of text models do not take parts
+        "graded answers": "--m--m",
+        "an image and a preference": "mRR-RR",
+    }
+    return changed.get(name, CASES[name][0][: len(METHODS)])

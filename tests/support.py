@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 import time
@@ -35,3 +36,26 @@ def alive(process: int) -> bool:
     """Tell whether the process runs; one that has ended and that nobody has asked for its exit code does not."""
     state = subprocess.run(["ps", "-o", "stat=", "-p", str(process)], capture_output=True, text=True).stdout.strip()
     return bool(state) and not state.startswith("Z")
+
+
+def install_wheel(folder: Path) -> Path:
+    """Build the wheel and install it, without development dependencies; return the folder of its programs."""
+    uv = BIN / "uv"
+    subprocess.run([uv, "build", "--quiet", "--wheel", "--out-dir", folder, ROOT], check=True)
+    subprocess.run([uv, "venv", "--quiet", "--python", BIN / "python", folder / "venv"], check=True)
+    python = folder / "venv" / "bin" / "python"
+    wheel = next(folder.glob("*.whl"))
+    subprocess.run([uv, "pip", "install", "--quiet", "--python", python, wheel], check=True, cwd=ROOT)
+    return folder / "venv" / "bin"
+
+
+def written(text: str) -> str:
+    """Return a script from a template after its author wrote what the template left open."""
+    from jobshelf.vet.placeholders import PLACEHOLDERS, body_of
+
+    lines = text.splitlines(keepends=True)
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.FunctionDef) and body_of(node) in PLACEHOLDERS.get(node.name, ()):
+            name = node.args.args[0].arg
+            lines[node.body[-1].lineno - 1] = f"    {name} = type({name})({name})\n{lines[node.body[-1].lineno - 1]}"
+    return "".join(line for line in lines if "TODO(jobshelf)" not in line)

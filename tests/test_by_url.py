@@ -141,5 +141,4 @@ def test_the_statistics_are_persisted_and_right(start, shelf_on_hub, tmp_path, w
         assert set(counted[row["dump"]]) <= set(row.values()), row
     card = (folder / "README.md").read_text()
     assert "jobshelf" in card and "alice/finepdfs" in card
-    assert ("a Hugging Face Job" in card) == (way in ("hf jobs uv run", "run_uv_job"))
     assert TOKEN not in card

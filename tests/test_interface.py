@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import json
 import os
-import re
 import select
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from jobshelf import interface
+from jobshelf import cli, interface
+from jobshelf.errors import EnvironmentFault
 from jobshelf.interface import Probe, plausible_arguments, probe, run_with
 from jobshelf.script import parse_script
-from jobshelf.stub import compiling, fence, generated, patterns
 from jobshelf.testing import vet_text
 from jobshelf.vet.rules import interface as rules
 
@@ -52,8 +54,6 @@ visibility.add_argument("--private", action="store_true", help="private")
 visibility.add_argument("--public", action="store_true", help="public")
 parser.parse_args()
 """
-
-LIMITS = fence.Limits(processor=1, wall=2.0, memory=1 << 33, file=1 << 20, output=1 << 20)
 
 
 def run(source: str, name: str = "script.py") -> Probe:
@@ -326,7 +326,7 @@ def test_a_branch_on_a_stub_is_told_as_a_guess_and_a_failure_after_it_decides_no
 def test_a_parser_that_is_a_stub_is_inconclusive_with_its_name() -> None:
     found = run("from trl import TrlParser\nTrlParser(dict).parse_args_and_config()\n")
     assert found.interface is None
-    assert "trl.TrlParser().parse_args_and_config" in found.interface_inconclusive
+    assert "trl.TrlParser()" in found.interface_inconclusive
 
 
 def test_neither_token_nor_environment_of_the_caller_reach_the_script(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -413,20 +413,24 @@ REFUSED = {
     "import os; os.rename({outside!r}, 'here')": ("remove", "{outside}"),
     "import shutil; shutil.rmtree({outside!r})": ("remove", "{outside}"),
 }
-# The same by the C library: Python's own layer sees none of it, only the kernel's fences stop it.
-NATIVE = """
+# Python's own layer, switched off: what follows is the kernel's to refuse.
+UNGUARDED = """
+import gc, types
+for found in gc.get_objects():
+    if isinstance(found, types.FunctionType) and found.__name__ == "hook" and "fence" in found.__code__.co_filename:
+        for cell in found.__closure__:
+            cell.cell_contents = {{}} if isinstance(cell.cell_contents, dict) else lambda *_: None
 import ctypes
-import os
 lib = ctypes.pythonapi
 path = {outside!r}.encode()
+"""
+DEADLY = ["lib.fork()", "lib.vfork()", "lib.kill(-1, 0)", "lib.kill({pid}, 0)", "lib.execv(b'/bin/true', None)"]
+REFUSALS = """
 address = bytes([2, 0]) + ({port}).to_bytes(2, "big") + bytes([127, 0, 0, 1]) + bytes(8)
-handle = lib.socket(2, 1, 0)
-print("socket", handle, lib.connect(handle, address, 16))
-print("fork", lib.fork())
-print("kill", lib.kill(-1, 0), lib.kill({pid}, 0))
+print("socket", lib.socket(2, 1, 0))
 print("unlink", lib.unlink(path), "open", lib.open(path + b"2", 0o101, 0o600))
+print("plant", *(lib.open(name, 0o101, 0o600) for name in (b"../../ensurepip.py", b"../x", b"../code/x", {code!r})))
 print("chmod", lib.chmod(path, 0))
-print("execv", lib.execv(b"/bin/true", None))
 print("read", lib.open(path, 0))
 """
 
@@ -471,70 +475,18 @@ def test_deed_is_refused_and_recorded(source: str, surroundings: dict[str, objec
     assert (found.exit, "a stub run " in found.error) == (1, True)
 
 
-def test_native_code_is_stopped_by_the_kernel(surroundings: dict[str, object]) -> None:
-    found = run(NATIVE.format(**surroundings))
-    assert found.help.stdout.splitlines() == [
-        "socket -1 -1",
-        "fork -1",
-        "kill -1 -1",
-        "unlink -1 open -1",
-        "chmod 0",
-        "execv -1",
-        "read -1",
-    ]
+def test_what_native_code_asks_for_is_refused_by_the_kernel(surroundings: dict[str, object]) -> None:
+    found = run((UNGUARDED + REFUSALS).format(**surroundings, code=os.fsencode(_folder() / "run/code/script.py")))
+    expected = ["socket -1", "unlink -1 open -1", "plant -1 -1 -1 -1", "chmod 0", "read -1"]
+    assert found.help.stdout.splitlines() == expected
+    assert [event.kind for event in found.help.hostile] == ["evasion"]
 
 
-def test_a_dataclass_is_the_same_whether_its_methods_were_compiled_or_known() -> None:
-    source = """
-        import argparse, dataclasses
-
-        @dataclasses.dataclass(frozen=True, order=True)
-        class Row:
-            number: int
-            name: str = "x"
-
-        argparse.ArgumentParser().parse_args()
-        print(Row(1), Row(1) == Row(1, "x"), sorted([Row(2), Row(1)])[0].number, hash(Row(1)) == hash(Row(1)))
-        try:
-            Row(1).number = 2
-        except dataclasses.FrozenInstanceError as error:
-            print(error)
-    """
-    expected = "Row(number=1, name='x') True 1 True\ncannot assign to field 'number'\n"
-    assert [run(source).without_token.stdout for _ in range(3)] == [expected] * 3
-
-
-def test_code_is_made_of_what_compiles_and_of_nothing_else() -> None:
-    forged = ["x = (", 3, None, ["y = 1"], "z = '" + "a" * 100_000 + "'", "\0", "def good(): return 1"]
-    assert list(generated.compile_all(forged)) == ["def good(): return 1"]
-    assert len(generated.compile_all([f"x{number} = 1" for number in range(10_000)])) < 3_000
-    assert generated.compile_all(5) == {}
-
-
-def test_code_that_is_known_is_not_compiled_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dataclasses, "exec", exec, raising=False)  # taken away again after the test
-    fields = [("number", int), ("name", str)]
-    first = generated.use({})
-    dataclasses.make_dataclass("Row", fields)
-    assert first
-    second = generated.use(generated.compile_all(first))
-    assert dataclasses.make_dataclass("Row", fields)(1, "x").name == "x"
-    assert second == []
-
-
-def test_a_text_is_compiled_in_another_process() -> None:
-    names: dict[str, object] = {}
-    exec(
-        compiling.compiled_apart("value = {'\u00e9': (1, 2.5, b'x', frozenset({3}))}", "script.py", LIMITS, None), names
-    )
-    assert names["value"] == {"\u00e9": (1, 2.5, b"x", frozenset({3}))}
-    assert compiling.compiled_apart("x = (", "script.py", LIMITS, None) is None
-
-
-@pytest.mark.parametrize("end", ["os.kill(os.getpid(), 9)", "[0] * (1 << 40)", "[0 for _ in iter(int, 1)]", "1 / 0"])
-def test_the_process_that_compiles_may_fall_down(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiling, "compiled", lambda source, path: eval(end))
-    assert compiling.compiled_apart("x = 1", "script.py", LIMITS, None) is None
+@pytest.mark.parametrize("call", DEADLY)
+def test_native_code_that_leaves_the_fence_is_killed_by_the_kernel(call: str, surroundings: dict[str, object]) -> None:
+    found = run((UNGUARDED + call).format(**surroundings)).help
+    assert (found.exit, found.ended) == (None, "it was killed by SIGSYS")
+    assert found.breach == "it made a system call that only an attempt to leave the fence makes"
 
 
 def test_what_the_compiler_warns_of_is_not_shown_as_the_tools_own(tmp_path: Path) -> None:
@@ -552,27 +504,6 @@ def test_a_warning_for_a_pattern_is_shown_in_every_run() -> None:
         assert "FutureWarning: Possible nested set" in made.stderr
 
 
-def test_patterns_that_are_known_are_not_compiled_again() -> None:
-    re.compile("before")
-    mark = patterns.newest()
-    re.compile("first(?:of two)+"), re.compile(b"bytes"), re.compile("second", re.ASCII | re.IGNORECASE)
-    fresh = patterns.compiled_since(mark)
-    assert fresh == [("second", int(re.ASCII | re.IGNORECASE)), ("first(?:of two)+", 0)]
-    re.purge()
-    patterns.compile_all([list(pattern) for pattern in fresh])
-    assert patterns.compiled_since(None) == fresh
-
-
-@pytest.mark.parametrize(
-    "forged",
-    [5, None, [3], [["(", 0]], [["a", "b"]], [["[[a]", 0]], [["a" * 10_000, 0]], [["a", 1 << 40]], [["a{9}" * 2]]],
-)
-def test_nothing_is_compiled_that_is_no_pattern(forged: object) -> None:
-    re.purge()
-    patterns.compile_all(forged)
-    assert patterns.newest() is None
-
-
 def test_a_run_that_has_no_network_loads_no_certificates() -> None:
     source = "import argparse, ssl; argparse.ArgumentParser().parse_args(); print(ssl.create_default_context().cert_store_stats())"
     run(source)
@@ -580,30 +511,34 @@ def test_a_run_that_has_no_network_loads_no_certificates() -> None:
 
 
 @pytest.mark.parametrize(
-    "deed",
+    ("deed", "status"),
     [
-        "here.unlink(); here.symlink_to({outside!r})",
-        "here.unlink(); here.mkdir(); (here / 'file').touch()",
-        "shutil.rmtree(here.parent); here.parent.symlink_to(Path({outside!r}).parent)",
-        "here.parent.rename(here.parent.parent / 'elsewhere')",
-        "shutil.rmtree(Path.home()); Path.home().write_text('a file')",
-        "(Path.home() / 'a').touch(); Path('b').touch(); Path(os.environ['TMPDIR'], 'c').touch()",
-        "Path.cwd().rmdir()",
+        ("here.unlink(); here.symlink_to({outside!r})", 1),
+        ("shutil.rmtree(here.parent); here.parent.symlink_to(Path({outside!r}).parent)", 1),
+        ("here.parent.rename(here.parent.parent / 'elsewhere')", 1),
+        ("shutil.rmtree(Path.home()); Path.home().write_text('a file')", 1),
+        ("Path.cwd().rmdir()", 1),
+        ("(Path.home() / 'a').touch(); Path('b').touch(); Path(os.environ['TMPDIR'], 'c').touch()", 0),
+        ("Path('a', 'b', 'c').mkdir(parents=True); Path('a/b/link').symlink_to('/')", 0),
+        ("Path('a').mkdir(); Path('a/b').touch(); os.rename('a/b', Path.home() / 'c\\n')", 0),
     ],
 )
-def test_a_run_finds_nothing_of_the_run_before(deed: str, surroundings: dict[str, object]) -> None:
+def test_a_run_finds_nothing_of_the_run_before(deed: str, status: int, surroundings: dict[str, object]) -> None:
     look = "import os\nfrom pathlib import Path\nroot = Path.home().parent\n"
     look += (
-        "print(sorted(str(p.relative_to(root)) + ' f' * p.is_file() + ' l' * p.is_symlink() for p in root.rglob('*')))"
+        "print(sorted(str(p.relative_to(root)) + ' f' * p.is_file() + ' l' * p.is_symlink() "
+        "for n in ('code', 'home', 'tmp', 'work') for p in (root / n).rglob('*')))"
     )
     done = run(f"import os, shutil\nfrom pathlib import Path\nhere = Path(__file__)\n{deed.format(**surroundings)}")
-    assert (done.help.exit, done.unknown_option.exit) == (0, 0)
-    assert run(look).help.stdout == "['code', 'code/script.py f', 'home', 'tmp', 'work']\n"
+    assert (done.help.exit, done.unknown_option.exit) == (status, status)
+    assert run(look).help.stdout == "['code/script.py f']\n"
 
 
 def test_an_example_that_stands_twice_is_run_once_and_reported_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, ...]] = []
-    monkeypatch.setattr(rules, "run_with", lambda script, words: asked.append(words) or run_with(script, words))
+    monkeypatch.setattr(
+        rules, "run_with", lambda script, words, **options: asked.append(words) or run_with(script, words, **options)
+    )
     examples = "uv run script.py a b\n    hf jobs uv run script.py -- a b\n    uv run script.py c"
     source = f"'''Count rows.\n\n    {examples}\n'''\n"
     source += "import argparse\np = argparse.ArgumentParser()\np.add_argument('x')\np.parse_args()\n"
@@ -626,6 +561,124 @@ def test_the_warmed_process_is_started_again_after_its_death() -> None:
     interface._running._process.kill()
     interface._running._process.wait()
     assert run("print('usage')").help.stdout == "usage\n"
+
+
+def test_a_process_that_dies_while_it_runs_a_script_is_an_error_of_the_environment(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("")
+    script = tmp_path / "waits.py"
+    script.write_text("import threading; threading.Event().wait()\n")
+    killer = threading.Timer(0.5, interface._running._process.kill)
+    killer.start()
+    assert cli.main(["vet", "--select", "UVS901", str(script)]) == 5
+    killer.join()
+    assert "the process that runs scripts with stubbed imports ended" in capsys.readouterr().err
+    assert run("print('usage')").help.stdout == "usage\n"
+
+
+def test_a_process_that_does_not_answer_is_an_error_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    run("")
+    monkeypatch.setitem(interface.LIMITS, "wall", 0.2)
+    monkeypatch.setattr(interface, "_PATIENCE_SECONDS", 0.3)
+    interface._running._process.send_signal(signal.SIGSTOP)
+    with pytest.raises(EnvironmentFault, match="did not answer in time"):
+        run("")
+
+
+def test_a_run_that_cannot_be_prepared_is_an_error_of_the_environment() -> None:
+    run("")
+    (_folder() / "run" / "work").rmdir()
+    with pytest.raises(EnvironmentFault, match=r"could not run it|ended"):
+        run("print('usage')")
+    assert run("print('usage')").help.stdout == "usage\n"
+
+
+def test_only_modules_of_the_list_are_loaded_beforehand() -> None:
+    program = (
+        "import sys; from jobshelf.stub.warm import Warmed; warmed = Warmed(); before = set(sys.modules); "
+        "warmed.load(['venv.__main__', 'antigravity', 'this', 'jobshelf.cli', 'os.path.x', '', 'csv']); "
+        "print(sorted({name for name in set(sys.modules) - before if not name.startswith('_')}))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "['csv']\n"
+
+
+def test_a_child_inherits_four_descriptors_and_nothing_else() -> None:
+    source = """
+        import os
+        found = []
+        for handle in range(4096):
+            try:
+                os.fstat(handle)
+                found.append(handle)
+            except OSError:
+                pass
+        print(found[:3], len(found))
+    """
+    assert run(source).help.stdout == "[0, 1, 2] 4\n"
+
+
+@pytest.fixture
+def without_landlock(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A process as on a kernel without Landlock; the one before is ended, as is this one."""
+
+    def end() -> None:
+        if interface._running is not None:
+            interface._running.close()
+        monkeypatch.setattr(interface, "_running", None)
+
+    end()
+    monkeypatch.setattr(interface, "NEWEST_LANDLOCK", 0)
+    yield
+    end()
+
+
+@pytest.mark.usefixtures("without_landlock")
+def test_without_landlock_a_script_that_writes_is_inconclusive_and_a_hint_says_what_is_missing() -> None:
+    found = run(f"{CLI}Path('a').write_text('x')\n")
+    assert (found.help.exit, found.unknown_option.exit) == (0, 2)
+    assert "cannot allow on a system without Landlock" in found.without_token.inconclusive
+    assert "lacks Landlock" in found.unfenced
+    report = vet_text(CLI, select=["UVS906"])
+    assert [(finding.severity, report.exit_code) for finding in report.findings] == [("hint", 0)]
+    assert "lacks Landlock" in report.findings[0].message
+
+
+@pytest.mark.usefixtures("without_landlock")
+def test_without_landlock_a_script_from_a_url_is_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "count.py").write_text(CLI)
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/count.py"
+        assert cli.main(["vet", "--select", "UVS901", url]) == 5
+        message = capsys.readouterr().err
+        assert f"{url} was not run" in message
+        assert "--unfenced" in message
+        assert cli.main(["vet", "--select", "UVS901", "--unfenced", url]) == 0
+        assert cli.main(["vet", "--select", "UVS901", "--no-stub", url]) == 0
+        server.shutdown()
+    assert interface.captured_interface(parse_script(CLI.encode(), url)) is None
+
+
+def test_a_parser_with_more_than_plain_data_is_captured_as_far_as_it_goes() -> None:
+    found = run(
+        """
+        import argparse
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--limit", type=float, default=float("inf"))
+        parser.add_argument("--seed", type=int, default=1 << 80)
+        parser.add_argument("--nested", default=[[[[[[1]]]]]])
+        parser.add_argument("--many", default=list(range(1000)))
+        parser.parse_args()
+        """
+    ).interface
+    limit, seed, nested, many = (argument.default for argument in found.command.arguments)
+    assert (limit, seed, nested, len(many)) == ("inf", str(1 << 80), [[[["<list>"]]]], 200)
+    large = run("import argparse\np = argparse.ArgumentParser(description='x' * 10**6)\np.parse_args()\n")
+    assert large.interface_inconclusive == "argparse: a text is not one of at most 20000 characters"
+    assert large.help.breach is None
 
 
 def test_a_forked_caller_gets_a_process_of_its_own() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,9 +14,10 @@ from huggingface_hub import CommitOperationAdd, HfApi
 from jobshelf.emit import emit
 from jobshelf.errors import EnvironmentFault, InputError, JobshelfError, NotPersisted, TokenError
 from jobshelf.hub import Account, serve
-from jobshelf.index import Entry, load_index
-from jobshelf.publish import merge, publish
-from support import READ_TOKEN, TOKEN
+from jobshelf.index import Entry, Index, load_index
+from jobshelf.publish import merge, publish, verify
+from jobshelf.shelf import find_shelf
+from support import READ_TOKEN, ROOT, TOKEN
 
 REPO = "jobshelf/scripts"
 START_UP = ("/api/agent-harnesses",)
@@ -193,7 +195,7 @@ def test_the_same_shelf_published_meanwhile_is_no_second_commit(make_shelf, hub,
 
 
 def test_a_repository_that_never_stands_still_is_given_up_with_nothing_written(make_shelf, hub, client):
-    hub.fail(method="POST", path=r"/commit/", status=412, times=99)
+    hub.fail(method="POST", path="/commit/", status=412, times=99)
     with pytest.raises(NotPersisted, match="moved under each of 5 tries; nothing was written"):
         publish(make_shelf({"a": "1"}), client)
     assert len(commits(hub)) == 5
@@ -282,7 +284,7 @@ def test_a_full_disk_on_the_hub_leaves_the_head_as_it_was(make_shelf, tmp_path):
 
 
 def test_what_is_read_back_must_be_what_was_sent(make_shelf, hub, client):
-    hub.fail(method="GET", path=r"/resolve/[0-9a-f]{40}/a\.py", status=500)
+    hub.fail(method="GET", path="/resolve/*/a.py", status=500)
     with pytest.raises(NotPersisted, match=r"took \w{12}, but then .* answered 500 .*jobshelf verify"):
         publish(make_shelf({"a": "1"}), client)
 
@@ -300,7 +302,60 @@ def test_merge_keeps_the_higher_version_by_number_not_by_text(make_shelf):
     assert "newer" in kept["a"]
 
 
-def test_another_repository_gets_urls_of_its_own(make_shelf, client):
-    publish(make_shelf({"a": "1"}), client, repo="alice/mine")
-    assert "datasets/alice/mine/resolve/main/a.py" in text(client, "index.json", repo="alice/mine")
-    assert "jobshelf/scripts/resolve" not in text(client, "README.md", repo="alice/mine")
+class TestAnotherRepository:
+    """What is published names the repository that it is published to."""
+
+    MINE = "alice/mine"
+
+    def test_every_text_names_it(self, make_shelf, client):
+        shelf = make_shelf({"a": "1", "b": "1"})
+        path = shelf.catalog / "a.py"
+        more = f'OTHERS = ("{REPO}-extra", "x-{REPO}", "https://github.com/{REPO}")\nOWN = "{REPO}"\n'
+        path.write_text(path.read_text() + more)
+        make_shelf.record(shelf, "a")
+        publish(make_shelf.index(shelf), client, repo=self.MINE)
+        for file in client.list_repo_files(self.MINE, repo_type="dataset"):
+            left = text(client, file, repo=self.MINE).replace(f"{REPO}-extra", "").replace(f"x-{REPO}", "")
+            assert REPO not in left.replace(f"https://github.com/{REPO}", ""), file
+        rendered = text(client, "a.py", repo=self.MINE)
+        assert f"uv run https://huggingface.co/datasets/{self.MINE}/resolve/main/a.py --loud" in rendered
+        assert more.replace(f'OWN = "{REPO}"', f'OWN = "{self.MINE}"') in rendered
+        assert path.read_text().count(REPO) == 6  # the file here stays as it is
+
+    def test_digests_are_those_of_what_was_published(self, make_shelf, client):
+        shelf = make_shelf({"a": "1"})
+        publish(shelf, client, repo=self.MINE)
+        data = text(client, "a.py", repo=self.MINE).encode()
+        (entry,) = Index.from_text(text(client, "index.json", repo=self.MINE), "there").entries
+        assert (entry.sha256, entry.bytes) == (hashlib.sha256(data).hexdigest(), len(data))
+        assert f"{entry.sha256}  a.py\n" in text(client, "SHA256SUMS", repo=self.MINE)
+        assert entry.rehearsed == "passed" and entry.rehearsal["sha256"] == entry.sha256
+        assert entry.data["source"]["urls"]["repository"].startswith("https://github.com/jobshelf/jobshelf/")
+        assert not verify(client, self.MINE).findings
+
+    def test_a_second_publish_is_unchanged(self, make_shelf, hub, client):
+        shelf = make_shelf({"a": "1", "b": "1"})
+        publish(shelf, client, repo=self.MINE)
+        hub.clear_journal()
+        assert publish(shelf, client, repo=self.MINE).written == ()
+        assert publish(shelf, client, repo=self.MINE, repair=True).written == ()
+        assert not commits(hub)
+
+    def test_a_release_is_of_the_rehearsed_scripts(self, make_shelf, client):
+        shelf = make_shelf({"a": "1"}, version="1.0.0")
+        done = publish(shelf, client, repo=self.MINE, release=True)
+        assert done.tag == "v1.0.0" and not verify(client, self.MINE).findings
+
+    def test_what_an_older_tool_published_there_is_replaced(self, make_shelf, client):
+        shelf = make_shelf({"a": "1"})
+        old = (shelf.catalog / "a.py").read_bytes()
+        publish(shelf, client, repo=self.MINE)
+        client.upload_file(path_or_fileobj=old, path_in_repo="a.py", repo_id=self.MINE, repo_type="dataset")
+        publish(shelf, client, repo=self.MINE, repair=True)
+        assert REPO not in text(client, "a.py", repo=self.MINE)
+
+    def test_a_fork_of_the_whole_shelf_keeps_no_address_of_ours(self, client):
+        publish(find_shelf(ROOT), client, repo=self.MINE)
+        files = client.list_repo_files(self.MINE, repo_type="dataset")
+        assert [file for file in files if REPO in text(client, file, repo=self.MINE)] == []
+        assert not verify(client, self.MINE).findings

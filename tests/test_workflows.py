@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from jobshelf.cli import build_parser
+from jobshelf.scaffold import init
 from jobshelf.shelf import find_shelf
 from support import ROOT
 
@@ -99,3 +100,50 @@ def test_publish_checks_before_it_may_identify_itself():
     ]
     keyless = [step["env"]["HF_OIDC_RESOURCE"] for step in publish["steps"] if "env" in step]
     assert keyless == [f"datasets/{find_shelf(ROOT).dataset}"]
+
+
+@pytest.fixture(scope="module")
+def of_a_shelf(tmp_path_factory) -> dict[str, Path]:
+    """The workflows of a shelf of one's own, by name."""
+    shelf = init(tmp_path_factory.mktemp("shelf"), {"name": "mine", "repo": "me/scripts", "space": "me/page"}).shelf
+    return {path.name: path for path in (shelf.root / ".github" / "workflows").glob("*.yml")}
+
+
+class TestOfAShelf:
+    def test_their_commands_parse(self, of_a_shelf):
+        for path in of_a_shelf.values():
+            lines = [step["run"] for step in steps(path) if "jobshelf@" in step.get("run", "")]
+            for line in lines:
+                words = shlex.split(line)
+                assert words[0] == "uvx" and words[1] == f"jobshelf@{find_shelf(ROOT).version}"
+                assert build_parser().parse_args(words[2:]).verb == words[2]
+            assert len(lines) >= 2
+
+    def test_they_keep_no_secret_and_have_no_more_rights_than_they_need(self, of_a_shelf):
+        assert set(of_a_shelf) == {"vet.yml", "publish.yml"}
+        assert load(of_a_shelf["vet.yml"])["permissions"] == {"contents": "read"}
+        assert load(of_a_shelf["vet.yml"])[True] == {"push": {"branches": ["main"]}, "pull_request": None}
+        for path in of_a_shelf.values():
+            assert "secrets." not in path.read_text() and "HF_TOKEN" not in path.read_text()
+            checkouts = [step for step in steps(path) if step.get("uses", "").startswith("actions/checkout@")]
+            assert checkouts and all(step["with"]["persist-credentials"] is False for step in checkouts)
+            assert not [step for step in steps(path) if "${{" in step.get("run", "")]
+
+    def test_a_tag_publishes_without_a_token(self, of_a_shelf):
+        path = of_a_shelf["publish.yml"]
+        assert load(path)[True] == {"push": {"tags": ["v*"]}} and load(path)["permissions"] == {}
+        check, publish = jobs(path)["check"], jobs(path)["publish"]
+        assert publish["needs"] == "check" and check["permissions"] == {"contents": "read"}
+        assert publish["permissions"] == {"contents": "read", "id-token": "write"}
+        (keyless,) = [step for step in publish["steps"] if "env" in step]
+        assert keyless["run"].endswith("publish --release --space")
+        assert keyless["env"] == {"HF_OIDC_RESOURCE": "datasets/me/scripts"}
+
+    def test_they_are_those_of_this_repository(self, of_a_shelf):
+        """The same steps, with the release of the tool where this repository has its source."""
+
+        def plain(path: Path) -> list[str]:
+            runs = [step["run"] for step in steps(path) if "run" in step]
+            return [re.sub(r"^(uvx jobshelf@\S+|uv run jobshelf) ", "jobshelf ", line) for line in runs]
+
+        assert plain(of_a_shelf["publish.yml"]) == plain(FOLDER / "publish.yml")

@@ -26,14 +26,15 @@ if TYPE_CHECKING:
     from jobshelf.jobs.start import Prepared
     from jobshelf.launch import Launch
     from jobshelf.rehearse import Verdict
+    from jobshelf.shelf import Shelf
     from jobshelf.vet import Report
 
 Command = Callable[[argparse.Namespace], int]
 INTERRUPTED = 130
 QUESTIONS = {
+    "kind": "dataset, inference, training, artifact or utility",
     "name": "file name, and so the URL",
     "title": "what the page and the documentation call it",
-    "kind": "dataset, inference, training, artifact or utility",
     "persistence": "none, hub-dataset, hub-model, hub-file, bucket, s3, gcs or http",
     "token": "none, read or write",
     "flavor": "hardware of the Job",
@@ -41,6 +42,13 @@ QUESTIONS = {
     "trigger": "none, schedule or webhook",
     "extras": "test, ci, or both with a comma",
     "base": "address of the folder that it is published in",
+}
+SHELF_QUESTIONS = {
+    "name": "name of the shelf (the folder's)",
+    "repo": "Hub dataset that it is published to, as owner/name",
+    "github": "its GitHub repository, as owner/name",
+    "space": "Space for its page, as owner/name",
+    "description": "what it is, in a few words",
 }
 FORMATS = ("text", "json", "github", "sarif", "markdown")
 FORMS = ("local", "jobs", "python", "mcp")
@@ -164,30 +172,50 @@ def _add_browsing(verbs: argparse._SubParsersAction[_Parser]) -> None:
 
 
 def _add_making(verbs: argparse._SubParsersAction[_Parser]) -> None:
-    new = _verb(verbs, "new", _new, "make a script from the templates")
-    new.add_argument("folder", metavar="DST", nargs="?", type=Path, default=Path(), help="where to put it (.)")
-    new.add_argument("--catalog", action="store_true", help="put it on this shelf, with its test and its index entry")
-    new.add_argument("--defaults", action="store_true", help="ask nothing: the defaults for what is not given here")
-    for question, help_ in QUESTIONS.items():
-        new.add_argument(f"--{question}", metavar=question.upper(), help=help_)
-    _verb(verbs, "blocks", _blocks, "list the blocks that scripts embed, and what each promises")
+    init = _verb(verbs, "init", _init, "make a shelf: a folder for scripts of your own")
+    init.add_argument("folder", metavar="DST", nargs="?", type=Path, default=Path(), help="where to put it (.)")
+    new = _verb(verbs, "new", _new, "make a script from the templates, on the shelf around the working folder if any")
+    new.add_argument("folder", metavar="DST", nargs="?", type=Path, help="put it there, off the shelf")
+    new.add_argument("--catalog", action="store_true", help="put it on the shelf, and fail where there is none")
+    for parser, questions in ((init, SHELF_QUESTIONS), (new, QUESTIONS)):
+        parser.add_argument(
+            "--defaults", action="store_true", help="ask nothing: the defaults for what is not given here"
+        )
+        for question, help_ in questions.items():
+            parser.add_argument(f"--{question}", metavar=question.upper(), help=help_)
+    blocks = _verb(verbs, "blocks", _blocks, "list the shared functions that scripts contain")
+    blocks.add_argument("--write", action="store_true", help="refresh their copies in the scripts of this shelf")
 
 
 def _add_checking(verbs: argparse._SubParsersAction[_Parser]) -> None:
-    vet = _verb(verbs, "vet", _vet, "hold UV scripts against the rules")
+    vet = _verb(verbs, "vet", _vet, "lint UV scripts")
     vet.add_argument("targets", metavar="PATH|URL", nargs="*", default=["."], help="scripts, folders, addresses (.)")
     profile = vet.add_mutually_exclusive_group()
-    profile.add_argument("--new", action="store_true", help="ask what a new entry of the shelf must satisfy")
-    profile.add_argument("--strict", action="store_true", help="fail on warnings too, leave hints out")
+    profile.add_argument("--new", action="store_true", help="apply the rules required of new catalogue entries")
+    profile.add_argument(
+        "--strict", action="store_true", help="apply the rules of a shelf to every script, and fail on warnings too"
+    )
     vet.add_argument(
-        "--select", metavar="CODES", action="append", default=[], help="ask these rules only (UVS2,UVS401)"
+        "--select", metavar="CODES", action="append", default=[], help="apply these rules only (UVS2,UVS401)"
     )
     vet.add_argument("--ignore", metavar="CODES", action="append", default=[], help="leave these rules out")
     vet.add_argument("--changed", metavar="BASE", nargs="?", const="HEAD", help="only what differs from BASE (HEAD)")
     vet.add_argument("--no-stub", action="store_true", help="do not run the scripts with their imports stubbed")
+    vet.add_argument(
+        "--unfenced", action="store_true", help="also run scripts from URLs where the system cannot fence them"
+    )
     vet.add_argument("--online", action="store_true", help="also resolve the dependencies, from the package index")
-    vet.add_argument("--fix", action="store_true", help="mend what can be mended without changing what a script means")
-    vet.add_argument("--unsafe-fixes", action="store_true", help="with --fix or --diff: mend also what may change it")
+    vet.add_argument(
+        "--allow-build",
+        action="store_true",
+        help="with --online: build packages that have no wheel, which runs their code",
+    )
+    vet.add_argument("--fix", action="store_true", help="apply safe fixes")
+    vet.add_argument(
+        "--unsafe-fixes",
+        action="store_true",
+        help="with --fix or --diff: also apply fixes that may change what a script does",
+    )
     vet.add_argument("--diff", action="store_true", help="print what --fix would change, write nothing")
     vet.add_argument("--output-format", choices=FORMATS, default="text", help="default: text")
     vet.add_argument("--statistics", action="store_true", help="count findings by rule instead of listing them")
@@ -224,7 +252,9 @@ def _add_starting(verbs: argparse._SubParsersAction[_Parser]) -> None:
     shown = hardware.add_mutually_exclusive_group()
     shown.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     shown.add_argument("--advice", action="store_true", help="say which machine for which model and work")
-    shown.add_argument("--refresh", action="store_true", help="write the Hub's list into the block that scripts embed")
+    shown.add_argument("--refresh", action="store_true", help="write the Hub's list into catalog/estimate_cost.py")
+    hardware.add_argument("--ram", type=float, default=0, metavar="GB", help="only machines with so much RAM")
+    hardware.add_argument("--vram", type=float, default=0, metavar="GB", help="only machines with so much GPU memory")
     _verb(verbs, "estimate", _estimate, "say what a Job costs and where it fits (estimate_cost)", script_arguments=True)
     run = _verb(verbs, "run", _run, "run a script on this machine", script_arguments=True)
     run.add_argument("name", metavar="NAME", help=target)
@@ -410,9 +440,9 @@ def _print_entries(entries: Iterable[Entry]) -> None:
 def _page(arguments: argparse.Namespace) -> int:
     from jobshelf.index import load_index
     from jobshelf.page import page, read_sources, write_page
-    from jobshelf.shelf import find_shelf
+    from jobshelf.shelf import own_shelf
 
-    shelf = find_shelf()
+    shelf = own_shelf()
     index = load_index(shelf)
     write_page(page(index, read_sources(index, shelf.catalog)), arguments.output)
     print(f"wrote {arguments.output}: {len(index.entries)} scripts")
@@ -462,28 +492,53 @@ def _plain(text: str) -> str:
     return "\n".join(printable(line) for line in text.split("\n"))
 
 
+def _init(arguments: argparse.Namespace) -> int:
+    from jobshelf.scaffold import init
+
+    given = {name: value for name in SHELF_QUESTIONS if (value := getattr(arguments, name)) is not None}
+    made = init(arguments.folder, given, ask=_asks(arguments))
+    print("\n".join(str(made.folder / file) for file in made.files))
+    _print_next(f"the shelf {made.shelf.name} is published to {made.shelf.dataset}; next:", made.next)
+    return 0
+
+
 def _new(arguments: argparse.Namespace) -> int:
     from jobshelf.scaffold import new, new_in_catalog
+    from jobshelf.shelf import has_shelf
 
     given = {name: value for name in QUESTIONS if (value := getattr(arguments, name)) is not None}
     if "extras" in given:
         given["extras"] = [word for word in given["extras"].split(",") if word]
-    ask = sys.stdin.isatty() and not arguments.defaults
-    if arguments.catalog:
-        made = new_in_catalog(given, ask=ask)
+    if arguments.catalog and arguments.folder is not None:
+        raise UsageError("--catalog puts the script on the shelf, and DST elsewhere", fix="give one of them")
+    if arguments.catalog or (arguments.folder is None and has_shelf()):
+        made = new_in_catalog(given, ask=_asks(arguments))
         print("\n".join(["index.json", *map(str, made.files)]))
-        return 0
-    made = new(arguments.folder, given, ask=ask, quiet=not sys.stderr.isatty())
-    print("\n".join(str(made.folder / file) for file in made.files))
+    else:
+        made = new(arguments.folder or Path(), given, ask=_asks(arguments))
+        print("\n".join(str(made.folder / file) for file in made.files))
+    _print_next("write the function at TODO(jobshelf), then:" if made.unwritten else "next:", made.next)
     return 0
 
 
-def _blocks(_: argparse.Namespace) -> int:
-    from jobshelf.blocks import list_blocks
+def _asks(arguments: argparse.Namespace) -> bool:
+    return sys.stdin.isatty() and not arguments.defaults
 
-    for name, block in list_blocks().items():
-        promise = " ".join(block.promise.partition("\n\n")[0].split())
-        print(f"{name:<16} {block.version}  {promise}")
+
+def _print_next(title: str, commands: Iterable[str]) -> None:
+    """Say what to type next, beside the output that a program may read."""
+    print("\n".join([title, *(f"  {command}" for command in commands)]), file=sys.stderr)
+
+
+def _blocks(args: argparse.Namespace) -> int:
+    from jobshelf.blocks import block_folder, list_blocks, refresh_catalog
+    from jobshelf.shelf import own_shelf
+
+    if args.write:
+        print("\n".join(refresh_catalog(own_shelf())) or "every copy is up to date")
+        return 0
+    for name, block in sorted(list_blocks(block_folder()).items()):
+        print(f"{name:<18} {block.promise}")
     return 0
 
 
@@ -493,12 +548,16 @@ def _vet(arguments: argparse.Namespace) -> int:
 
     if arguments.unsafe_fixes and not (arguments.fix or arguments.diff):
         raise UsageError("--unsafe-fixes does nothing by itself", fix="add --fix, or --diff to see them first")
+    if arguments.allow_build and not arguments.online:
+        raise UsageError("--allow-build does nothing by itself", fix="add --online")
     config = load_config(
         profile=Profile.NEW if arguments.new else Profile.STRICT if arguments.strict else Profile.DEFAULT,
         select=arguments.select,
         ignore=arguments.ignore,
         stub=not arguments.no_stub,
         online=arguments.online,
+        unfenced=arguments.unfenced,
+        builds=arguments.allow_build,
     )
     targets = collect(arguments.targets, since=arguments.changed)
     if not (arguments.fix or arguments.diff):
@@ -540,7 +599,9 @@ def _rehearse(arguments: argparse.Namespace) -> int:
     from datetime import UTC, datetime
 
     from jobshelf.rehearse import make_record, rehearse, summary, to_json, verdict_text, write_record
-    from jobshelf.shelf import find_shelf
+    from jobshelf.shelf import own_shelf
+
+    shelf = own_shelf() if arguments.record else None
 
     def show(verdict: Verdict) -> None:
         print(verdict_text(verdict, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ), flush=True)
@@ -559,8 +620,8 @@ def _rehearse(arguments: argparse.Namespace) -> int:
         shown.append(done)
         if not arguments.json:
             print(summary(done))
-        if arguments.record:
-            write_record(make_record(done, day=datetime.now(UTC).date()), find_shelf())
+        if shelf is not None:
+            write_record(make_record(done, day=datetime.now(UTC).date()), shelf)
     if arguments.json:
         print(to_json(shown), end="")
     return 0 if all(done.passed for done in shown) else 1
@@ -608,6 +669,7 @@ def _hardware(arguments: argparse.Namespace) -> int:
     found = find_hardware()
     if arguments.refresh:
         return _refresh_hardware(found)
+    found = found.with_at_least(ram_gb=arguments.ram, vram_gb=arguments.vram)
     say = hardware_json if arguments.json else advice_text if arguments.advice else hardware_text
     print(say(found), end="")
     return 0
@@ -616,24 +678,22 @@ def _hardware(arguments: argparse.Namespace) -> int:
 def _refresh_hardware(hardware: Hardware) -> int:
     from datetime import UTC, datetime
 
-    from jobshelf.hardware import refreshed
-    from jobshelf.shelf import find_shelf
+    from jobshelf.hardware import SCRIPT, refreshed
+    from jobshelf.shelf import own_shelf
 
-    path = find_shelf().root / "templates" / "blocks" / "flavors.py"
+    path = own_shelf().catalog / SCRIPT
     if not path.is_file():
         raise UsageError(f"there is no {path}", fix="run it in a checkout of the project")
     path.write_text(refreshed(path.read_text("utf-8"), hardware, datetime.now(UTC).date()), encoding="utf-8")
-    print(f"wrote {len(hardware.flavors)} machines to {path}\nnext: jobshelf vet --fix catalog && jobshelf index")
+    print(f"wrote {len(hardware.flavors)} machines to {path}\nnext: jobshelf index")
     return 0
 
 
 def _estimate(arguments: argparse.Namespace) -> int:
-    from jobshelf.index import load_index
+    from jobshelf.index import shelf_with
     from jobshelf.jobs import find_target, run
-    from jobshelf.shelf import find_shelf
 
-    shelf = find_shelf()
-    return run(find_target("estimate-cost", shelf, load_index(shelf)), arguments.script_arguments)
+    return run(find_target("estimate-cost", *shelf_with("estimate-cost")), arguments.script_arguments)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -721,14 +781,12 @@ def _submit(arguments: argparse.Namespace) -> int:
 
 
 def _estimators() -> dict[str, Path]:
-    """The scripts that say what to expect of a Job, none where this shelf lacks one of them."""
-    from jobshelf.index import load_index
-    from jobshelf.shelf import find_shelf
+    """The scripts that say what to expect of a Job."""
+    from jobshelf.index import shelf_with
 
-    shelf = find_shelf()
-    known = {entry.id: shelf.catalog / entry.file for entry in load_index(shelf).entries}
     names = ("estimate-cost", "dataset-inspector")
-    return {name: known[name] for name in names} if set(names) <= known.keys() else {}
+    shelf, index = shelf_with(*names)
+    return {name: shelf.catalog / index.find(name).file for name in names}
 
 
 def _follow(job: JobInfo, client: HfApi) -> int:
@@ -1007,9 +1065,9 @@ def _webhook_delete(arguments: argparse.Namespace) -> int:
 def _index(arguments: argparse.Namespace) -> int:
     from jobshelf.derive import check_derived, has_derived, write_derived
     from jobshelf.index import check_index, load_index, write_index
-    from jobshelf.shelf import find_shelf
+    from jobshelf.shelf import own_shelf
 
-    shelf = find_shelf()
+    shelf = own_shelf()
     if arguments.check:
         index = check_index(shelf)
         check_derived(shelf, index)
@@ -1025,11 +1083,11 @@ def _index(arguments: argparse.Namespace) -> int:
 def _publish(arguments: argparse.Namespace) -> int:
     from jobshelf.client import open_client
     from jobshelf.publish import changes_of, preview, preview_page, publish, publish_page, to_text
-    from jobshelf.shelf import find_shelf
+    from jobshelf.shelf import own_shelf
 
-    shelf, client = find_shelf(), open_client()
+    shelf, client = own_shelf(), open_client()
     wish = {key: getattr(arguments, key) for key in ("repo", "release", "prune", "repair", "private", "create_pr")}
-    space = shelf.space if arguments.space is True else arguments.space
+    space = _space(shelf) if arguments.space is True else arguments.space
     if arguments.dry_run:
         step = preview(shelf, client, **wish)
         print(to_text(changes_of(step, client)) or "unchanged\n", end="")
@@ -1052,12 +1110,20 @@ def _publish(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _space(shelf: Shelf) -> str:
+    if shelf.space is None:
+        message = f"{shelf.root / 'pyproject.toml'} names no Space in [tool.jobshelf.shelf]"
+        raise UsageError(message, fix=f"jobshelf publish --space {shelf.dataset}")
+    return shelf.space
+
+
 def _verify(arguments: argparse.Namespace) -> int:
     from jobshelf.client import open_client
     from jobshelf.publish import verify
-    from jobshelf.shelf import find_shelf
+    from jobshelf.shelf import own_shelf
 
-    seen = verify(open_client(token_needed=False), arguments.repo or find_shelf().dataset)
+    repo = arguments.repo or own_shelf().dataset
+    seen = verify(open_client(token_needed=False), repo)
     for finding in seen.findings:
         print(finding)
     for path in seen.foreign:
@@ -1071,10 +1137,11 @@ def _verify(arguments: argparse.Namespace) -> int:
 def _rollback(arguments: argparse.Namespace) -> int:
     from jobshelf.client import open_client
     from jobshelf.publish import rollback
-    from jobshelf.shelf import find_shelf
+    from jobshelf.shelf import own_shelf
 
+    repo = arguments.repo or own_shelf().dataset
     client = open_client()
-    done = rollback(client, arguments.repo or find_shelf().dataset, arguments.tag)
+    done = rollback(client, repo, arguments.tag)
     where = f"{client.endpoint}/datasets/{done.repo} at {done.commit[:12]}"
     if not (done.written or done.removed):
         print(f"unchanged: {where} is as at {done.tag}")

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
+    from jobshelf.scripts.download import Download
+
 LOG_IN = "hf auth login, or set HF_TOKEN (a token with write permission: https://huggingface.co/settings/tokens)"
 
 _RESOURCE = "HF_OIDC_RESOURCE"
@@ -27,6 +29,16 @@ SILENCE_SECONDS = 120.0
 def endpoint() -> str:
     """Return the Hub that the environment names: `HF_ENDPOINT`, else the public one."""
     return os.environ.get("HF_ENDPOINT", ENDPOINT).rstrip("/")
+
+
+def read_url(url: str) -> Download:
+    """Return the script at a URL; one that the environment's Hub shows to the owner of a token only, with that token.
+
+    Raises what `download` and `open_client` raise.
+    """
+    from jobshelf.scripts.download import download
+
+    return download(url, endpoint=endpoint(), token=lambda: open_client(token_needed=False).token or None)
 
 
 def open_client(*, token_needed: bool = True) -> HfApi:

@@ -22,10 +22,11 @@ from jobshelf.errors import EnvironmentFault, NotPersisted
 from jobshelf.forms import script_url
 from jobshelf.host import announce, make_token
 from jobshelf.hub import Account, Hub, serve
-from jobshelf.index import load_index
-from jobshelf.shelf import Shelf, find_shelf
+from jobshelf.index import Index, shelf_with
+from jobshelf.shelf import Shelf
 
 USER = "demo"
+INSPECTOR, STATS = "dataset-inspector", "finepdfs-stats"
 NEEDED_BYTES = 64 << 20
 _BIN = Path(sys.executable).parent
 _DATA = Path(__file__).with_name("sample_data.py")
@@ -47,7 +48,7 @@ def demo(*, keep: bool = False) -> None:
     With `keep`, the Hub stays up until interrupted. Raises EnvironmentFault when a step fails, NotPersisted when what the
     Job should have left is not on the Hub.
     """
-    shelf = find_shelf()
+    shelf, index = shelf_with(INSPECTOR, STATS)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="jobshelf-demo-") as name:
         folder = Path(name)
@@ -56,9 +57,10 @@ def demo(*, keep: bool = False) -> None:
         account = Account(name=USER, token=token, orgs=(shelf.dataset.partition("/")[0],))
         with serve(folder / "hub", accounts=(account,)) as hub:
             print(f"An embedded Hub is up at {hub.endpoint} (user '{USER}'; nothing leaves this machine)\n")
-            steps = _steps(shelf, hub, folder)
+            own = _copy(shelf, folder / "shelf")
+            steps = _steps(index, hub, folder)
             for number, step in enumerate(steps, start=1):
-                _run(step, number, len(steps), _environment(hub, folder, token))
+                _run(step, number, len(steps), own, _environment(hub, folder, token))
             _show_result(hub, token)
             print(
                 f"\nDone in {time.monotonic() - began:.0f} s, {len(hub.journal())} requests, no account, no paid machine."
@@ -75,11 +77,17 @@ def _require_space(folder: Path) -> None:
         raise EnvironmentFault(message, fix="free some, or set TMPDIR to a folder on another disk")
 
 
-def _steps(shelf: Shelf, hub: Hub, folder: Path) -> list[Step]:
-    index = load_index(shelf)
+def _copy(shelf: Shelf, folder: Path) -> Path:
+    """Copy what is published: the shelf may be the installed one, which nothing is published from."""
+    shutil.copytree(shelf.catalog, folder / "catalog", ignore=shutil.ignore_patterns("__pycache__"))
+    for file in (shelf.root / "pyproject.toml", shelf.index_file):
+        shutil.copy(file, folder)
+    return folder
+
+
+def _steps(index: Index, hub: Hub, folder: Path) -> list[Step]:
     inspector, stats = (
-        script_url(shelf.dataset, index.find(name).file, endpoint=hub.endpoint)
-        for name in ("dataset-inspector", "finepdfs-stats")
+        script_url(index.dataset, index.find(name).file, endpoint=hub.endpoint) for name in (INSPECTOR, STATS)
     )
     data = folder / "data"
     hf, uv = str(_BIN / "hf"), os.environ.get("UV", str(_BIN / "uv"))
@@ -120,10 +128,10 @@ def _environment(hub: Hub, folder: Path, token: str) -> dict[str, str]:
     }
 
 
-def _run(step: Step, number: int, of: int, environment: dict[str, str]) -> None:
+def _run(step: Step, number: int, of: int, shelf: Path, environment: dict[str, str]) -> None:
     print(f"[{number}/{of}] {step.title}\n      $ {step.shown}", flush=True)
     began = time.monotonic()
-    code, output = _call(step.argv, environment)
+    code, output = _call(step.argv, shelf, environment)
     lines = [line for line in output.splitlines() if line.strip()]
     if code != 0:
         print("\n".join(f"      | {line}" for line in lines[-20:]), flush=True)
@@ -133,10 +141,16 @@ def _run(step: Step, number: int, of: int, environment: dict[str, str]) -> None:
     print(f"      {time.monotonic() - began:.1f} s\n", flush=True)
 
 
-def _call(argv: Sequence[str], environment: dict[str, str]) -> tuple[int, str]:
-    """Run a command in a process group of its own, so that an interrupt ends its children too."""
+def _call(argv: Sequence[str], folder: Path, environment: dict[str, str]) -> tuple[int, str]:
+    """Run a command in `folder`, in a process group of its own, so that an interrupt ends its children too."""
     process = subprocess.Popen(
-        argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        argv,
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     )
     try:
         output, _ = process.communicate()

@@ -16,10 +16,11 @@ from urllib.parse import urlsplit
 
 from jobshelf.errors import EXIT_CODES
 from jobshelf.forms import script_url
-from jobshelf.guides import read_guides
+from jobshelf.guides import guides_for
 from jobshelf.index import SCHEMA_FILE, Entry, Index, schema_text, words
 from jobshelf.render import one_line, render
-from jobshelf.skill import guide_title, skill_files
+from jobshelf.shelf import installed_shelf
+from jobshelf.skill import skill_files
 
 Emitter = Callable[[Index], Mapping[str, bytes]]
 _RETIRED = ("deprecated", "disabled")
@@ -53,7 +54,7 @@ def short_index(index: Index) -> dict[str, bytes]:
 
 def card(index: Index) -> dict[str, bytes]:
     """`README.md`, the dataset card: what the shelf is, a table of its scripts, and their commands."""
-    return {"README.md": render("card.md.jinja", index=index).encode()}
+    return {"README.md": render("card.md.jinja", index=index, tool=_tool()).encode()}
 
 
 def script_files(index: Index) -> dict[str, bytes]:
@@ -81,10 +82,9 @@ def script_page(entry: Entry) -> str:
 
 def llms(index: Index) -> dict[str, bytes]:
     """`llms.txt` (llmstxt.org): where a language model finds what."""
-    titles = {name: guide_title(text) for name, text in read_guides().items()}
     base = script_url(index.dataset, "")
-    told = {"guides": titles, "exit_codes": EXIT_CODES, "has_feed": bool(_fresh(index))}
-    return {"llms.txt": render("llms.txt.jinja", index=index, base=base, **told).encode()}
+    told = {"guides": guides_for(index), "exit_codes": EXIT_CODES, "has_feed": bool(_fresh(index))}
+    return {"llms.txt": render("llms.txt.jinja", index=index, base=base, tool=_tool(), **told).encode()}
 
 
 def skill(index: Index) -> dict[str, bytes]:
@@ -142,6 +142,10 @@ EMITTERS: Final[tuple[Emitter, ...]] = (
     feed,
     skill,
 )
+
+
+def _tool() -> str:
+    return installed_shelf().repository
 
 
 def _fresh(index: Index) -> list[Entry]:

@@ -35,15 +35,22 @@ EXIT_CODES: Final[Mapping[int, tuple[str, str]]] = {
 }
 
 
+def printable(text: str) -> str:
+    r"""Return `text` with every control character written as an escape, so that it is one line and steers no terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
 class JobshelfError(Exception):
     """Base of all errors that end in one line instead of a traceback."""
 
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, fix: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.fix = fix
+        super().__init__(printable(message))
+        self.message = printable(message)
+        self.fix = printable(fix)
 
     def __str__(self) -> str:
         return f"{self.message}. Fix: {self.fix}"

@@ -13,16 +13,18 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from jobshelf.blocks import list_blocks
 from jobshelf.errors import EXIT_CODES, InputError
-from jobshelf.hardware import ADVICE_WORK, Advice, advise, flavors_block
+from jobshelf.forms import script_url
+from jobshelf.hardware import ADVICE_WORK, Advice, advise, estimator, price_table
 from jobshelf.index import Entry, Index, words
+from jobshelf.index.rename import rename_dataset
 from jobshelf.render import code, inline
-from jobshelf.shelf import Shelf, find_shelf
+from jobshelf.shelf import Shelf, installed_shelf
 
 # In the order in which somebody new needs them.
 GUIDES: Final = (
@@ -38,28 +40,57 @@ GUIDES: Final = (
     "troubleshooting",
     "three_forms",
     "other_sources",
+    "own_shelf",
+    "updating",
 )
 _MARKED = re.compile(r"(<!-- table: ([a-z-]+) -->\n)(.*?)(<!-- end of table -->\n)", re.DOTALL)
 _LINK = re.compile(r"(\]\()([^)\s#:]+)(#[^)\s]*)?\)")
 
 
-def read_guides() -> dict[str, str]:
-    """Return the tool's own guides, name -> Markdown: the checkout's, or those that were installed with it."""
-    folder = find_shelf(Path(__file__).parent).root / "docs"
-    return {name: (folder / f"{name}.md").read_text(encoding="utf-8") for name in GUIDES}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guide:
+    """A guide of the tool as a shelf passes it on. `source` is its address among the tool's sources.
+
+    `text` is Markdown for a folder that holds guides only; None for a guide that runs scripts by address which the
+    shelf does not have, and that is linked to instead.
+    """
+
+    name: str
+    title: str
+    source: str
+    text: str | None
 
 
-def without_marks(text: str) -> str:
-    """Return a guide without the marks of its tables."""
-    return _MARKED.sub(r"\3", text)
+def guides_for(index: Index) -> tuple[Guide, ...]:
+    """Return the tool's guides as the shelf of `index` passes them on: tables and addresses are those of its own scripts."""
+    tool = installed_shelf()
+    folder, base = tool.root / "docs", script_url(tool.dataset, "")
+    texts = {name: (folder / f"{name}.md").read_text(encoding="utf-8") for name in GUIDES}
+    has = {entry.file for entry in index.entries}
+    named = {name: set(re.findall(rf"{re.escape(base)}([\w.-]+\.py)", text)) for name, text in texts.items()}
+    kept = {name for name, files in named.items() if files <= has}
+
+    def passed_on(name: str) -> str:
+        text = _MARKED.sub(r"\3", with_tables(texts[name], index, f"{name}.md"))
+        return rename_dataset(_portable(text, tool.repository, kept), tool.dataset, index.dataset)
+
+    return tuple(
+        Guide(
+            name=name,
+            title=texts[name].partition("\n")[0].removeprefix("# "),
+            source=f"{tool.repository}/blob/main/docs/{name}.md",
+            text=passed_on(name) if name in kept else None,
+        )
+        for name in GUIDES
+    )
 
 
-def portable(text: str, repository: str) -> str:
-    """Return a guide with the links out of the folder of guides made absolute; `repository` is the address of the sources."""
+def _portable(text: str, repository: str, kept: Collection[str]) -> str:
+    """Return a guide with absolute links to what is not among the guides in `kept`; `repository` is the tool's."""
 
     def absolute(match: re.Match[str]) -> str:
         target, anchor = match[2], match[3] or ""
-        if target.removesuffix(".md") in GUIDES:
+        if target.removesuffix(".md") in kept:
             return f"{match[1]}{target}{anchor})"
         return f"{match[1]}{repository}/blob/main/{posixpath.normpath(posixpath.join('docs', target))}{anchor})"
 
@@ -96,8 +127,8 @@ def _exit_codes(_: Index) -> str:
 
 def _flavors(_: Index) -> str:
     """The dated list, never the Hub's of this moment: what is committed must not depend on the day."""
-    block = flavors_block()
-    flavors = sorted(block.FLAVORS.values(), key=lambda flavor: (flavor.usd_per_hour, flavor.name))
+    table = price_table()
+    flavors = sorted(table.flavors.values(), key=lambda flavor: (flavor.usd_per_hour, flavor.name))
     rows = (
         (
             f"`{one.name}`",
@@ -111,11 +142,11 @@ def _flavors(_: Index) -> str:
         for one in flavors
     )
     head = ("flavor", "vCPU", "RAM GB", "disk GB", "GPUs", "$ an hour", "$ a minute")
-    return f"{_rows(head, rows)}\nList of {block.FLAVORS_DATE}.\n"
+    return f"{_rows(head, rows)}\nList of {table.date}.\n"
 
 
 def _absent(_: Index) -> str:
-    rows = ((f"`{name}`", f"`{nearest}`", why) for name, nearest, why in flavors_block().FLAVORS_ABSENT)
+    rows = ((f"`{name}`", f"`{nearest}`", why) for name, nearest, why in estimator().ABSENT_FLAVORS)
     return _rows(("begins with", "nearest", "why"), rows)
 
 
@@ -148,15 +179,6 @@ def _shared_flags(index: Index) -> str:
     return _rows(("option", "meaning", "scripts"), rows)
 
 
-def _places(_: Index) -> str:
-    rows = (
-        (f"`{name}`", inline(" ".join(block.promise.partition("\n\n")[0].split())))
-        for name, block in list_blocks(find_shelf(Path(__file__).parent).root / "templates" / "blocks").items()
-        if name.startswith("persist_")
-    )
-    return _rows(("block", "what it keeps, and where"), rows)
-
-
 def _fits(_: Index) -> str:
     return _advice(lambda one: one.likely if one.estimate is None else f"`{one.estimate.flavor.name}` {one.likely}")
 
@@ -168,7 +190,7 @@ def _timeouts(_: Index) -> str:
 def _advice(cell: Callable[[Advice], str]) -> str:
     """By the dated list, as the table of flavors is."""
     cells: dict[float, list[str]] = {}
-    for one in advise(flavors_block().FLAVORS):
+    for one in advise(price_table().flavors):
         cells.setdefault(one.size, []).append(cell(one))
     return _rows(("model", *ADVICE_WORK), ((f"{size:g}B", *found) for size, found in cells.items()))
 
@@ -179,7 +201,6 @@ TABLES: Final[Mapping[str, Callable[[Index], str]]] = {
     "absent-flavors": _absent,
     "scripts": _scripts,
     "shared-flags": _shared_flags,
-    "places": _places,
     "fits": _fits,
     "timeouts": _timeouts,
 }

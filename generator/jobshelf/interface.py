@@ -1,7 +1,7 @@
 """A script's command line and first behaviour, seen by running it in a bare process with third-party imports stubbed.
 
 `probe` needs no install, no network and no token: see `jobshelf.stub`. It answers: what does the parser accept, what do `--help`,
-an unknown option and missing arguments lead to, and how far does the script go without a token.
+an unknown option and missing arguments lead to, and how far does the script go without a token. What comes back from the script is read by `jobshelf.recording`.
 """
 
 from __future__ import annotations
@@ -16,20 +16,25 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from jobshelf.errors import EnvironmentFault
+from jobshelf.recording import Argument, Command, Event, Forged, Interface, Recording, read_recording
 from jobshelf.script import Script
 
 UNKNOWN_OPTION = "--no-such-option"
 MAX_BYTES = 1 << 20
-_PATIENCE_SECONDS = 10.0
+NEWEST_LANDLOCK = 1 << 16
+_PATIENCE_SECONDS = 30.0
+_MAX_ANSWER = 1 << 24
 _CLOSING_SECONDS = 1.0
-_LIMITS = {"processor": 2, "wall": 6.0, "memory": 1 << 29, "file": 1 << 22, "output": 1 << 20}
+LIMITS = {"processor": 2, "wall": 6.0, "memory": 320 << 20, "file": 1 << 22, "output": 1 << 20}
 _FILE_NAME = re.compile(r"[\w.-]{1,100}\.py", re.ASCII)
 _PLAUSIBLE = {"int": "1", "float": "1", "path": "./out"}
 _PLACEHOLDER = re.compile(r"\{(\w+)(?::[^{}]+)?\}")
@@ -37,121 +42,19 @@ _PLAUSIBLE_TEXT = "user/name"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Argument:
-    """One positional or option of a command line.
-
-    `name` is the attribute it sets; `type` the converter's name (`str`, `int`, `bool` for a switch ...); `default` is JSON; `nargs`
-    as argparse writes it (None for exactly one, or for a switch); arguments with the same `exclusive` number exclude each other.
-    """
-
-    name: str
-    kind: str
-    flags: tuple[str, ...]
-    metavar: str | None
-    type: str
-    choices: tuple[Any, ...] | None
-    default: Any
-    nargs: int | str | None
-    required: bool
-    repeated: bool
-    exclusive: int | None
-    hidden: bool
-    help: str
-
-    def as_data(self) -> dict[str, Any]:
-        """Return the argument as JSON data."""
-        choices = None if self.choices is None else list(self.choices)
-        return asdict(self) | {"flags": list(self.flags), "choices": choices}
-
-    @property
-    def shown(self) -> str:
-        """The argument as a usage line shows it."""
-        value = self.metavar or (f"{{{','.join(map(str, self.choices))}}}" if self.choices else self.name.upper())
-        if self.kind == "positional":
-            text = value if self.choices or self.metavar else self.name
-            many = {"*": f"[{text} ...]", "+": f"{text} [{text} ...]", "?": f"[{text}]"}
-            return many.get(str(self.nargs), text)
-        longest = next((flag for flag in self.flags if flag.startswith("--")), self.flags[0])
-        text = longest if self.type == "bool" else f"{longest} {value}"
-        return text if self.required else f"[{text}]"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
-    """A command line, or a subcommand of one (then `name` and `help` are set)."""
-
-    name: str
-    help: str
-    prog: str
-    description: str
-    arguments: tuple[Argument, ...]
-    commands: tuple[Command, ...]
-
-    @property
-    def usage(self) -> str:
-        """One line, the same on every Python version and terminal: required options, options, positionals, subcommands."""
-        visible = [argument for argument in self.arguments if not argument.hidden]
-        options = sorted((item for item in visible if item.kind == "option"), key=lambda item: not item.required)
-        shown = [item.shown for item in options] + [item.shown for item in visible if item.kind == "positional"]
-        names = [f"{{{','.join(command.name for command in self.commands)}}} ..."] if self.commands else []
-        return " ".join([self.prog, *shown, *names])
-
-    @property
-    def flags(self) -> frozenset[str]:
-        """Every option string of this command line and of its subcommands."""
-        own = {flag for argument in self.arguments for flag in argument.flags}
-        return frozenset(own.union(*(command.flags for command in self.commands)))
-
-    def every_argument(self) -> Iterator[Argument]:
-        """Yield the arguments of this command line, then those of its subcommands."""
-        yield from self.arguments
-        for command in self.commands:
-            yield from command.every_argument()
-
-    def as_data(self) -> dict[str, Any]:
-        """Return the command line as JSON data, the same in every run and on every machine."""
-        named = {"name": self.name, "help": self.help} if self.name else {}
-        return named | {
-            "usage": self.usage,
-            "description": self.description,
-            "arguments": [argument.as_data() for argument in self.arguments],
-            "commands": [command.as_data() for command in self.commands],
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interface:
-    """A captured command line and the library that reads it: `argparse`, `click` or `typer`."""
-
-    library: str
-    command: Command
-
-    def as_data(self) -> dict[str, Any]:
-        """Return the interface as JSON data."""
-        return {"library": self.library, **self.command.as_data()}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """One thing that a script did: a `call` of a stub, a `guess`, or `write`, `remove`, `process`, `network`, `signal`, `native`."""
-
-    kind: str
-    name: str
-    arguments: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """One run of a script.
 
     `exit` is its exit code, None when it had to be killed (`ended` says why) or when the stubs could not follow (`stopped` says
-    why). `error` is the exception that ended it. `seconds` is processor time.
+    why). `breach` says how it tried to leave the fence or to forge its record, None when it did not. `error` is the exception that ended
+    it. `seconds` is processor time.
     """
 
     arguments: tuple[str, ...]
     exit: int | None
     ended: str | None
     stopped: str | None
+    breach: str | None
     error: str | None
     stdout: str
     stderr: str
@@ -164,13 +67,15 @@ class Run:
         return tuple(event.name for event in self.events if event.kind == "guess")
 
     @property
-    def refused(self) -> tuple[Event, ...]:
-        """What the script tried on the machine and was not allowed."""
-        return tuple(event for event in self.events if event.kind in {"process", "network", "signal", "native"})
+    def hostile(self) -> tuple[Event, ...]:
+        """What the script tried that an honest one has no reason to."""
+        return tuple(event for event in self.events if event.kind in {"signal", "native", "evasion"})
 
     @property
     def inconclusive(self) -> str | None:
         """Why this run decides nothing; None when it does."""
+        if self.breach:
+            return self.breach
         if self.stopped:
             return self.stopped
         if self.error and self.guesses:
@@ -186,7 +91,7 @@ class Probe:
 
     `without_token` ran with the arguments of `[tool.jobshelf] rehearse` (`declared`; `{input}` stands for a repository `user/input`),
     else with plausible ones. `interface` is None
-    exactly when `interface_inconclusive` says why.
+    exactly when `interface_inconclusive` says why. `unfenced` names what this system lacks of the kernel's fence, None when it is whole.
     """
 
     interface: Interface | None
@@ -196,35 +101,49 @@ class Probe:
     missing_required: Run | None
     without_token: Run
     declared: bool
+    unfenced: str | None
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """All runs that took place."""
+        made = (self.help, self.unknown_option, self.missing_required, self.without_token)
+        return tuple(run for run in made if run is not None)
 
 
 class StubProcess:
-    """The warmed process behind `probe`: started when first needed, ended by `close` or with the process that started it."""
+    """The warmed process behind `probe`: started when first needed, ended by `close` or with the process that started it.
+
+    Raises EnvironmentFault where it does not start, dies, or does not answer.
+    """
 
     def __init__(self) -> None:
         if not hasattr(os, "fork"):
-            raise EnvironmentFault(f"stub runs need fork, which {sys.platform} has not", fix="run it on Linux or macOS")
+            raise EnvironmentFault(
+                f"stub runs need fork, which {sys.platform} has not", fix="add --no-stub, or use Linux"
+            )
         self.owner = os.getpid()
         self._sent: str | None = None
         self._folder = tempfile.mkdtemp(prefix="jobshelf-stub-")
         # Not `-I`: it would ignore PYTHONHASHSEED, and with it the order of sets, hence help texts, would differ from run to run.
         # The other parts of `-I` are here: no user site, no working folder on the path, no PYTHON* variable from outside.
+        # No script can write to the working folder or the home of this process.
         self._process = subprocess.Popen(
-            [sys.executable, "-s", "-P", "-m", "jobshelf.stub.server", self._folder],
+            [sys.executable, "-s", "-P", "-m", "jobshelf.stub.server", self._folder, str(NEWEST_LANDLOCK)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            cwd=self._folder,
+            cwd="/",
             start_new_session=True,  # Ctrl-C is for the tool, which then ends this process
-            env={"PATH": "/usr/bin:/bin", "HOME": self._folder, "LANG": "C.UTF-8", "PYTHONHASHSEED": "0"},
+            env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0"},
         )
+        self.missing: str | None = self._answer()["missing"]
 
     @property
     def alive(self) -> bool:
         """Whether this process may ask it: not after a fork of the caller, nor after its death."""
         return self.owner == os.getpid() and self._process.poll() is None
 
-    def ask(self, request: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Send one request and return its answer; None when the process died or did not answer in time.
+    def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Send one request and return its answer.
 
         The source of the request before is not sent again: the process still has it.
         """
@@ -236,15 +155,18 @@ class StubProcess:
             self._process.stdin.write(json.dumps(told).encode() + b"\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            return None
-        line = self._line(_LIMITS["wall"] + _PATIENCE_SECONDS)
-        return json.loads(line) if line.endswith(b"\n") else None
+            raise self._failed("ended") from None
+        answer = self._answer()
+        if "fault" in answer:
+            raise self._failed(f"could not run it: {' '.join(str(answer['fault']).split())[-200:]}")
+        return answer
 
     def close(self) -> None:
         """End the process and take its folder away."""
         if self.owner != os.getpid():
             return
-        self._process.stdin.close()
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
         try:
             self._process.wait(_CLOSING_SECONDS)
         except subprocess.TimeoutExpired:
@@ -253,23 +175,37 @@ class StubProcess:
         self._process.stdout.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _line(self, seconds: float) -> bytes:
+    def _answer(self) -> dict[str, Any]:
         handle, line = self._process.stdout.fileno(), bytearray()
-        while not line.endswith(b"\n") and select.select([handle], [], [], seconds)[0]:
+        deadline = time.monotonic() + LIMITS["wall"] + _PATIENCE_SECONDS
+        while not line.endswith(b"\n"):
+            if not select.select([handle], [], [], max(deadline - time.monotonic(), 0))[0]:
+                raise self._failed("did not answer in time")
             chunk = os.read(handle, 1 << 16)
             if not chunk:
-                break
+                raise self._failed("ended")
+            if len(line) > _MAX_ANSWER:
+                raise self._failed("answered with too much")
             line += chunk
-        return bytes(line)
+        return json.loads(line)
+
+    def _failed(self, what: str) -> EnvironmentFault:
+        self._process.kill()
+        self.close()
+        return EnvironmentFault(
+            f"the process that runs scripts with stubbed imports {what}",
+            fix="run the command again, or add --no-stub and read the script yourself",
+        )
 
 
-def probe(script: Script) -> Probe:
+def probe(script: Script, *, unfenced: bool = False) -> Probe:
     """Run `script` in the stub process: `--help`, an unknown option, nothing at all, and its rehearsal without a token.
 
     Never raises for what the script does; what cannot be decided is `inconclusive` in the part concerned. Raises EnvironmentFault
-    where no process can be forked.
+    where no process can be forked or the one that runs scripts fails, and for a script from a URL on a system without the kernel's fence,
+    unless `unfenced`.
     """
-    runner = _Runner(script)
+    runner = _Runner(script, unfenced=unfenced)
     shown, interface = runner.describe(["--help"])
     declared = _declared_arguments(script)
     arguments = declared if declared is not None else plausible_arguments(interface)
@@ -284,12 +220,18 @@ def probe(script: Script) -> Probe:
         missing_required=missing,
         without_token=runner.run(arguments),
         declared=declared is not None,
+        unfenced=runner.missing,
     )
 
 
-def run_with(script: Script, arguments: Sequence[str]) -> Run:
-    """Run `script` once in the stub process with `arguments`; never raises for what the script does."""
-    return _Runner(script).run(arguments)
+def run_with(script: Script, arguments: Sequence[str], *, unfenced: bool = False) -> Run:
+    """Run `script` once in the stub process with `arguments`; raises what `probe` raises."""
+    return _Runner(script, unfenced=unfenced).run(arguments)
+
+
+def captured_interface(script: Script) -> Interface | None:
+    """Return the command line of `script`; None where none was captured, or where it must not be run to see (see `probe`)."""
+    return None if _refusal(script, _lacking(script)) else probe(script).interface
 
 
 def plausible_arguments(interface: Interface | None) -> list[str]:
@@ -304,13 +246,16 @@ def plausible_arguments(interface: Interface | None) -> list[str]:
 class _Runner:
     """Runs one script several times; after a run that had to be killed, the others are not tried."""
 
-    def __init__(self, script: Script) -> None:
-        self._script = script
+    def __init__(self, script: Script, *, unfenced: bool) -> None:
+        self.missing = _lacking(script)
+        refusal = None if unfenced else _refusal(script, self.missing)
+        if refusal:
+            raise EnvironmentFault(refusal, fix="add --no-stub, or read the script and add --unfenced")
         self._request = {
             "name": _file_name(script.path),
             "source": script.text,
             "modules": imported_modules(script.tree) if script.tree else (),
-            "limits": _LIMITS,
+            "limits": LIMITS,
         }
         self._hopeless = _unfit(script)
         self.unreadable: str | None = None
@@ -325,34 +270,63 @@ class _Runner:
     def _run(self, arguments: Sequence[str], *, describe: bool) -> tuple[Run, Interface | None]:
         if self._hopeless:
             return _not_run(arguments, self._hopeless), None
-        answer = _ask({**self._request, "arguments": list(arguments), "describe": describe})
-        if answer is None:
-            self._hopeless = "the process that runs it died, or did not answer in time"
-            return _not_run(arguments, self._hopeless), None
-        described, self.unreadable = answer.pop("interface"), answer.pop("unreadable")
-        events = tuple(
-            Event(kind=kind, name=name, arguments=tuple(given)) for kind, name, given in answer.pop("events")
-        )
-        run = Run(arguments=tuple(arguments), events=events, **answer)
+        answer = _process().ask({**self._request, "arguments": list(arguments), "describe": describe})
+        run, recording = _read(answer, arguments)
+        self.unreadable = recording.unreadable
         if run.ended:
             self._hopeless = f"not run again, because with {' '.join(arguments) or 'no arguments'} {run.ended}"
-        return run, _interface(described) if described else None
+        elif run.breach:
+            self._hopeless = f"not run again, because {run.breach}"
+        return run, recording.interface
+
+
+def _read(answer: Mapping[str, Any], arguments: Sequence[str]) -> tuple[Run, Recording]:
+    """Return the run that the process told of; a record that is not whole is a breach."""
+    breach, status = answer["breach"], answer["exit"]
+    try:
+        recording = read_recording(answer["recording"], answer["token"])
+    except Forged as error:
+        recording = Recording()
+        breach = breach or f"it forged the record of its run: {error}"
+    if status is not None and not recording.ended:
+        breach = breach or "it closed or replaced the pipe to the record of its run"
+    run = Run(
+        arguments=tuple(arguments),
+        exit=None if breach or recording.stopped else status,
+        ended=answer["ended"],
+        stopped=recording.stopped,
+        breach=breach,
+        error=recording.error,
+        stdout=answer["stdout"],
+        stderr=answer["stderr"],
+        events=recording.events,
+        seconds=answer["seconds"],
+    )
+    return run, recording
 
 
 _running: StubProcess | None = None
 
 
-def _ask(request: Mapping[str, Any]) -> dict[str, Any] | None:
+def _process() -> StubProcess:
     global _running  # noqa: PLW0603 -- one warmed process for each process that asks
     if _running is None or not _running.alive:
         if _running is not None:
             _running.close()
         _running = StubProcess()
         atexit.register(_running.close)
-    answer = _running.ask(request)
-    if answer is None:
-        _running.close()
-    return answer
+    return _running
+
+
+def _lacking(script: Script) -> str | None:
+    """Return what this system lacks of the fence around a run of `script`; None for a script that will not be run."""
+    return None if _unfit(script) else _process().missing
+
+
+def _refusal(script: Script, missing: str | None) -> str | None:
+    if not missing or "://" not in script.path:
+        return None
+    return f"{script.path} was not run: {missing}, which would keep it from this machine's files and processes"
 
 
 def _file_name(path: str) -> str:
@@ -361,9 +335,9 @@ def _file_name(path: str) -> str:
 
 
 def _unfit(script: Script) -> str | None:
-    if script.tree is None:
-        return "the file is not Python"
-    return f"the file is larger than {MAX_BYTES} bytes" if len(script.data) > MAX_BYTES else None
+    if len(script.data) > MAX_BYTES:
+        return f"the file is larger than {MAX_BYTES} bytes"
+    return "the file is not Python" if script.tree is None else None
 
 
 def _not_run(arguments: Sequence[str], reason: str) -> Run:
@@ -372,6 +346,7 @@ def _not_run(arguments: Sequence[str], reason: str) -> Run:
         exit=None,
         ended=None,
         stopped=reason,
+        breach=None,
         error=None,
         stdout="",
         stderr="",
@@ -412,20 +387,6 @@ def _values(argument: Argument) -> list[str]:
 
 def _requires(command: Command) -> bool:
     return any(argument.required for argument in command.arguments)
-
-
-def _interface(data: dict[str, Any]) -> Interface:
-    return Interface(library=data.pop("library"), command=_command({"name": "", "help": "", **data}))
-
-
-def _command(data: dict[str, Any]) -> Command:
-    arguments = tuple(_argument(item) for item in data.pop("arguments"))
-    return Command(**data | {"arguments": arguments, "commands": tuple(_command(item) for item in data["commands"])})
-
-
-def _argument(data: dict[str, Any]) -> Argument:
-    choices = data["choices"]
-    return Argument(**data | {"flags": tuple(data["flags"]), "choices": None if choices is None else tuple(choices)})
 
 
 def _steady(interface: Interface | None, other: Interface | None) -> Interface | None:

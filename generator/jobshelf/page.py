@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from jobshelf.forms import ENDPOINT, script_url
-from jobshelf.hardware import flavors_block
+from jobshelf.hardware import Flavor, price_table
 from jobshelf.index import Entry, Index, normalise, words
 from jobshelf.render import printable, render
+from jobshelf.shelf import installed_shelf
 
 PAGE: Final = "index.html"
 PARENT: Final = ENDPOINT
@@ -110,6 +111,7 @@ def page(index: Index, sources: Mapping[str, bytes] | None = None) -> str:
         policy=_policy(*own.values()),
         words=words,
         proven=PROVEN,
+        tool=installed_shelf().repository,
         **own,
     )
 
@@ -327,8 +329,8 @@ def _band(amount: float, bands: Sequence[tuple[float, str]]) -> str:
 
 
 @cache
-def _flavors() -> Mapping[str, Any]:
-    return flavors_block().FLAVORS
+def _flavors() -> Mapping[str, Flavor]:
+    return price_table().flavors
 
 
 def _cleaned(index: Index) -> Index:

@@ -18,11 +18,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jobshelf.errors import InputError, ScriptError
+from jobshelf.errors import ScriptError
+from jobshelf.scripts.files import MOST_BYTES, read_file
 
 OPENING = "# /// script"
 CLOSING = "# ///"
 TOO_DEEP = "code nested too deeply to be parsed"
+TOO_DENSE = "more than 131,072 words and signs"
+# What parsers take ever longer and ever more memory for: keys of many parts, an f-string of many fields, many small nodes.
+_MOST_HEADER_BYTES = 1 << 14
+_MOST_TOKENS = 1 << 17
+_TOKEN = re.compile(r"\w+|[^\w\s]")
 _TOML_POSITION = re.compile(r" \(at (?:line (?P<line>\d+), column \d+|end of document)\)$")
 
 
@@ -105,9 +111,9 @@ class Script:
         return self.docstring.partition("\n")[0]
 
     @property
-    def too_deep(self) -> bool:
-        """Whether the code is nested so deeply that parsers run out of stack; no other tool should be given it either."""
-        return any(problem.found == TOO_DEEP for problem in self.problems)
+    def too_complex(self) -> bool:
+        """Whether parsers would run out of stack, time or memory; no other tool should be given the code either."""
+        return any(problem.found in {TOO_DEEP, TOO_DENSE} for problem in self.problems)
 
     def require(self) -> Header:
         """Return the header of a sound script; raise ScriptError with the first problem of an unsound one."""
@@ -120,14 +126,9 @@ class Script:
 def read_script(path: Path, *, shown_as: str | None = None) -> Script:
     """Read and parse the file at `path`; `shown_as` is the path that messages name.
 
-    Raises InputError when the file cannot be read. What is wrong inside the file is in `Script.problems`.
+    Raises InputError and EnvironmentFault as `read_file` does. What is wrong inside the file is in `Script.problems`.
     """
-    name = shown_as or str(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{name} cannot be read: {error.strerror}", fix="check the path") from error
-    return parse_script(data, name)
+    return parse_script(read_file(path, shown_as=shown_as), shown_as or str(path))
 
 
 @contextmanager
@@ -143,7 +144,14 @@ def no_collector() -> Iterator[None]:
 
 
 def parse_script(data: bytes, path: str) -> Script:
-    """Parse the bytes of a script. Never raises: everything that is wrong is listed in `problems`, by line."""
+    """Parse the bytes of a script. Never raises: everything that is wrong is listed in `problems`, by line.
+
+    More than `MOST_BYTES` are a problem, and not looked at.
+    """
+    if len(data) > MOST_BYTES:
+        found, expected = f"more than {MOST_BYTES >> 10} KiB", "a script of at most 100 KiB"
+        problem = Problem(line=1, found=found, expected=expected, fix="move data out of the script")
+        return Script(path=path, data=data, text="", header=None, tree=None, problems=(problem,))
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -193,9 +201,14 @@ def _block_after(lines: list[str], opening: int) -> tuple[int, str] | None:
 
 
 def _parse_toml(toml: str, first_line: int, last_line: int) -> tuple[Header | None, tuple[Problem, ...]]:
+    if len(toml) > _MOST_HEADER_BYTES:
+        found, expected = f"a header of {len(toml) >> 10} KiB", f"at most {_MOST_HEADER_BYTES >> 10} KiB"
+        return None, (_header_problem(first_line, found, expected, "keep only what this script needs in it"),)
     try:
         table = tomllib.loads(toml)
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError:
+        return None, (_header_problem(first_line, "a header nested too deeply", "TOML", "flatten the nested value"),)
+    except ValueError as error:  # of TOML, and of numbers with too many digits
         position = _TOML_POSITION.search(str(error))
         inside = int(position["line"]) if position and position["line"] else last_line - first_line - 1
         reason = _TOML_POSITION.sub("", str(error))
@@ -236,6 +249,9 @@ def syntax_tree(text: str) -> ast.Module:
 
 @no_collector()
 def _parse_tree(text: str) -> tuple[ast.Module | None, tuple[Problem, ...]]:
+    if len(text) > _MOST_TOKENS and sum(1 for _ in _TOKEN.finditer(text)) > _MOST_TOKENS:
+        fix = "move data out of the script"
+        return None, (_header_problem(1, TOO_DENSE, "a script that a person could read", fix),)
     try:
         return syntax_tree(text), ()
     except (RecursionError, MemoryError):

@@ -11,7 +11,7 @@ from typing import Final
 
 from jobshelf.errors import EXIT_CODES
 from jobshelf.forms import script_url
-from jobshelf.guides import GUIDES, portable, read_guides, without_marks
+from jobshelf.guides import guides_for
 from jobshelf.index import Index, words
 from jobshelf.render import render
 from jobshelf.shelf import Shelf
@@ -24,7 +24,7 @@ ASK_FROM_HOURS, ASK_FROM_USD = 1, 5
 
 def skill_files(index: Index) -> dict[str, bytes]:
     """Return the files of the skill, path below the folder of skills -> bytes: the same from the same index and tool."""
-    guides = read_guides()
+    guides = guides_for(index)
     texts = {
         "SKILL.md": render(
             "skill.md.jinja",
@@ -32,20 +32,14 @@ def skill_files(index: Index) -> dict[str, bytes]:
             base=script_url(index.dataset, ""),
             words=words,
             exit_codes=EXIT_CODES,
-            guides={name: guide_title(text) for name, text in guides.items()},
+            guides=guides,
             hours=ASK_FROM_HOURS,
             usd=ASK_FROM_USD,
         ),
         "references/scripts.md": render("skill_scripts.md.jinja", index=index, words=words),
     }
-    for name in GUIDES:
-        texts[f"references/{name}.md"] = without_marks(portable(guides[name], index.repository))
+    texts |= {f"references/{guide.name}.md": guide.text for guide in guides if guide.text is not None}
     return {f"{index.name}/{path}": text.encode() for path, text in texts.items()}
-
-
-def guide_title(text: str) -> str:
-    """Return the title of a guide, the text of its first line."""
-    return text.partition("\n")[0].removeprefix("# ")
 
 
 def skill_folder(shelf: Shelf) -> Path:

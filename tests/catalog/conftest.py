@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from huggingface_hub import CommitOperationAdd, HfApi, constants
+from huggingface_hub.utils import close_session
 
 CATALOG = Path(__file__).parents[2] / "catalog"
 NOWHERE = "http://127.0.0.1:9"
@@ -64,6 +65,8 @@ def main(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tm
             code = module(name).main([str(word) for word in words])
         except SystemExit as left:
             code = int(left.code or 0)
+        finally:
+            close_session()  # what a script does to the client ends with it
         said = capsys.readouterr()
         return subprocess.CompletedProcess([name, *map(str, words)], code, said.out, said.err)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import re
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,12 @@ WAYS: dict[str, tuple[str, list[str], str | None]] = {
     "refused": ("42", [], "error"),
 }
 K = 6
+# the seeds that belong to each response of a candidate, whatever else is asked
+RESPONSES = {
+    random.Random(f"42 {candidate} response {number}").getrandbits(31): number
+    for candidate in range(200)
+    for number in range(K)
+}
 
 
 def drawn(text: str) -> int:
@@ -36,20 +43,20 @@ def example(text: str, number: int) -> str:
 
 
 def play(request: dict[str, Any]) -> list[str]:
-    """Speak as the model: the same words for the same conversation."""
+    """Speak as the model: the same words for the same conversation and seed."""
     text = request["messages"][-1]["content"]
-    if "Reply with the name of the category" in text:
-        return ["I'd say Data & Analysis." if drawn(text) % 2 else "**Technical & Programming**"]
     if "Write one new question" in text:
         return [play_question(text)]
     if "Write one new task" in text:
-        task = f"Please explain {words(drawn(text))} to me."
-        return [f"A plan.\n[New Task]\n{task}\n[End of Task]"]
+        return [f"A plan.\n[New Task]\nPlease explain {words(drawn(text))} to me.\n[End of Task]"]
+    number = RESPONSES[request["seed"]]
     found = re.search(r"the (\w+) way", text)
     if found is None:
-        return [f"Reply {number} to {text[:20]}" for number in range(request.get("n", 1))]
-    solutions = WAYS[found[1]][1][: request["n"]]
-    return [rf"Thus \boxed{{{answer}}}." if answer else "I do not know." for answer in solutions]
+        return [f"Reply {number} to {text[:20]}"]
+    solutions = WAYS[found[1]][1]
+    if not solutions:
+        return []
+    return [rf"Thus \boxed{{{solutions[number]}}}." if solutions[number] else "I do not know."]
 
 
 def play_question(text: str) -> str:
@@ -73,4 +80,4 @@ def candidates(folder: Path) -> list[dict[str, Any]]:
 
 
 def kept(folder: Path) -> list[dict[str, Any]]:
-    return pl.read_parquet(folder / "data/train-*.parquet").to_dicts()
+    return pl.read_parquet(folder / "data/train.parquet").to_dicts()

@@ -15,16 +15,15 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import datasets
 import huggingface_hub
-import matplotlib.figure
 import polars as pl
-from matplotlib.backends import backend_agg, backend_svg
 
-from blocks.killer import attempt, tree
+from harness.killer import attempt, tree
 
 SCRIPT = Path(__file__).parents[2] / "catalog" / "finepdfs-stats.py"
 # Forks inherit what is imported; none of it starts a thread before it is used.
-IMPORTED = (huggingface_hub.HfApi, huggingface_hub.errors, matplotlib.figure, backend_agg, backend_svg, pl)
+IMPORTED = (datasets.load_dataset_builder, huggingface_hub.HfApi, huggingface_hub.errors, pl)
 
 
 def script() -> ModuleType:
@@ -40,7 +39,7 @@ def main(given: str, folder: Path, step: int) -> None:
     module = script()
 
     def work(out: Path) -> None:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO())):
             code = module.main([given, str(out), "--commit-every", "0", "--json"])
         if code:
             raise SystemExit(code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import random
@@ -149,8 +150,8 @@ def refused(done: subprocess.CompletedProcess[str], code: int, *said: str) -> No
 # --- figures ---
 
 
-def test_figures_are_those_of_duckdb(script: Script, pdfs: Path) -> None:
-    tables = figures(script(NAME, pdfs, "--json"))["tables"]
+def test_figures_are_those_of_duckdb(main: Script, pdfs: Path) -> None:
+    tables = figures(main(NAME, pdfs, "--json"))["tables"]
     assert list(tables) == ["global", "per_year", "per_group"]
     assert same(tables["global"], expected(ALL))
     assert same(tables["per_year"], expected(ALL, "year"))
@@ -158,19 +159,19 @@ def test_figures_are_those_of_duckdb(script: Script, pdfs: Path) -> None:
     assert [row["dump"] for row in tables["per_group"]] == [*DUMPS[:4], "other-dump", None]
 
 
-def test_a_year_is_weighted_by_rows_not_by_dumps_and_by_tokens_where_it_says_so(script: Script, tmp_path: Path) -> None:
+def test_a_year_is_weighted_by_rows_not_by_dumps_and_by_tokens_where_it_says_so(main: Script, tmp_path: Path) -> None:
     low = [{"dump": "CC-MAIN-2014-10", "token_count": 1, "fw_edu_scores": [1.0]}] * 9
     high = [{"dump": "CC-MAIN-2014-41", "token_count": 91, "fw_edu_scores": [5.0]}]
     (tmp_path / "d.parquet").write_bytes(parquet(low + high))
-    year = figures(script(NAME, tmp_path / "d.parquet", "--json"))["tables"]["per_year"][0]
+    year = figures(main(NAME, tmp_path / "d.parquet", "--json"))["tables"]["per_year"][0]
     assert (year["score_mean"], year["high_share"]) == (1.4, 0.1)
     assert (year["score_mean_weighted"], year["high_share_weighted"]) == (4.64, 0.91)
 
 
-def test_quantiles_of_small_whole_numbers_are_exact(script: Script, tmp_path: Path) -> None:
+def test_quantiles_of_small_whole_numbers_are_exact(main: Script, tmp_path: Path) -> None:
     rows = [{"dump": "a", "token_count": n, "fw_edu_scores": None} for n in range(500)]
     (tmp_path / "d.parquet").write_bytes(parquet(rows))
-    whole = figures(script(NAME, tmp_path / "d.parquet", "--json"))["tables"]["global"][0]
+    whole = figures(main(NAME, tmp_path / "d.parquet", "--json"))["tables"]["global"][0]
     assert {f"value_p{p:02}": whole[f"value_p{p:02}"] for p in PERCENTS} == {
         "value_p05": 24,
         "value_p25": 124,
@@ -181,28 +182,19 @@ def test_quantiles_of_small_whole_numbers_are_exact(script: Script, tmp_path: Pa
     assert whole["score_mean"] is None and whole["score_p50"] is None
 
 
-def test_small_and_large_numbers_add_up_to_the_last_digit(script: Script, tmp_path: Path) -> None:
+def test_small_and_large_numbers_add_up_to_the_last_digit(main: Script, tmp_path: Path) -> None:
     rows = [{"dump": "a", "token_count": n, "fw_edu_scores": [s]} for n, s in ((2**39, 1e5), (1, 1e-5), (0, -1e5))]
     (tmp_path / "d.parquet").write_bytes(parquet(rows))
-    whole = figures(script(NAME, tmp_path / "d.parquet", "--json"))["tables"]["global"][0]
+    whole = figures(main(NAME, tmp_path / "d.parquet", "--json"))["tables"]["global"][0]
     assert whole["value_sum"] == 2**39 + 1
     assert whole["score_mean"] == pytest.approx(1e-5 / 3, rel=1e-9)
 
 
-@pytest.mark.parametrize("form", ["jsonl", "csv"])
-def test_text_formats_and_plain_scores(script: Script, tmp_path: Path, form: str) -> None:
-    rows = [{"dump": "CC-MAIN-2020-05", "token_count": n, "fw_edu_scores": n / 2} for n in range(1, 9)]
-    path = tmp_path / f"d.{form}"
-    path.write_bytes(jsonl(rows) if form == "jsonl" else pl.DataFrame(rows).write_csv().encode())
-    whole = figures(script(NAME, path, "--json"))["tables"]["global"][0]
-    assert (whole["value_sum"], whole["score_mean"], whole["high_share"]) == (36, 2.25, 0.375)
-
-
-def test_any_columns_with_any_names(script: Script, tmp_path: Path) -> None:
-    rows = {"*": ["2019-05-01", "2019-06-01", "$x$ 😀\n|`", None], '^a"$': [1, 2, 3, 4], "rows": [0.5, 1.5, 2.5, 3.5]}
+def test_any_columns_with_any_names(main: Script, tmp_path: Path) -> None:
+    rows = {"*": ["2019-05-01", "2019-06-01", "$x$ 😀\n|`", None], '^a"\n$': [1, 2, 3, 4], "rows": [0.5, 1.5, 2.5, 3.5]}
     pl.DataFrame(rows).write_parquet(tmp_path / "d.parquet")
-    words = ("--group-by", "*", "--value", '^a"$', "--score", "rows")
-    tables = figures(script(NAME, tmp_path / "d.parquet", "./out", *words, "--json"))["tables"]
+    words = ("--group-by", "*", "--value", '^a"\n$', "--score", "rows")
+    tables = figures(main(NAME, tmp_path / "d.parquet", "./out", *words, "--json"))["tables"]
     assert [(row["*"], row["year"], row["value_sum"], row["score_mean"]) for row in tables["per_group"]] == [
         ("2019-05-01", 2019, 1, 0.5),
         ("2019-06-01", 2019, 2, 1.5),
@@ -212,98 +204,207 @@ def test_any_columns_with_any_names(script: Script, tmp_path: Path) -> None:
     assert "high_rows" not in tables["global"][0]
     card = (tmp_path / "work/out/README.md").read_text()
     assert "FinePDFs" not in card
-    assert r"the column ^a\"$" in card or '^a"\\$' in card
-    by_number = figures(script(NAME, tmp_path / "d.parquet", "--group-by", "rows", "--high", "2", "--json"))["tables"]
-    assert [row["by_rows"] for row in by_number["per_group"]] == ["0.5", "1.5", "2.5", "3.5"]
-    assert set(by_number["global"][0]) == {"rows"}
+    assert '`value` is the column ^a" \\$. 0 rows have none' in card
+    by_number = main(NAME, tmp_path / "d.parquet", "--group-by", "rows", "--high", "2", "--json")
+    assert [row["by_rows"] for row in figures(by_number)["tables"]["per_group"]] == ["0.5", "1.5", "2.5", "3.5"]
+    assert set(figures(by_number)["tables"]["global"][0]) == {"rows"}
+    printed = main(NAME, tmp_path / "d.parquet", "--group-by", "*")
+    assert r"| \$x\$ 😀 \|\` |" in printed.stdout
 
 
-def test_columns_are_asked_for_together(script: Script, pdfs: Path) -> None:
-    assert script(NAME, pdfs, "--value", "token_count").returncode == 2
-    assert script(NAME, pdfs, "--all-languages", "--config", "x").returncode == 2
-    assert script(NAME, pdfs, "--shard", "1/2").returncode == 2
-    refused(script(NAME, pdfs, "./out", "--shard", "3/2"), 2, "--shard 1/8")
+def test_columns_are_asked_for_together(main: Script, pdfs: Path) -> None:
+    assert main(NAME, pdfs, "--value", "token_count").returncode == 2
+    assert main(NAME, pdfs, "--shard", "1/2").returncode == 2
+    assert "a share such as 1/8" in main(NAME, pdfs, "./out", "--shard", "3/2").stderr
 
 
-def test_limit_takes_rows_across_files_and_is_the_same_every_time(script: Script, pdfs: Path) -> None:
-    first, second = (figures(script(NAME, pdfs, "--json", "--limit", "330"))["tables"] for _ in range(2))
+def test_limit_takes_the_beginnings_of_evenly_spaced_files(main: Script, pdfs: Path, tmp_path: Path) -> None:
+    first, second = (figures(main(NAME, pdfs, "--json", "--limit", "330"))["tables"] for _ in range(2))
     assert first == second
-    # from the beginning of the first file, all of the second, up to the end of the last
-    assert same(first["global"], expected(ROWS[0][:160] + ROWS[1] + ROWS[2][-160:]))
-    over = figures(script(NAME, pdfs, "--json", "--limit", "5000"))["tables"]
+    assert same(first["global"], expected(ROWS[0][:110] + ROWS[1] + ROWS[2][:110]))
+    over = figures(main(NAME, pdfs, "--json", "--limit", "5000"))["tables"]
     assert over["global"][0]["rows"] == len(ALL)
+    many = folder_of(tmp_path / "many", [[row] * 3 for row in documents(70, 5)])
+    spaced = figures(main(NAME, many, "--json", "--limit", "70"))["tables"]
+    assert same(spaced["global"], expected([row for row in documents(70, 5)[::3] for _ in range(2)]))
 
 
-def test_plan_is_that_of_the_query_that_runs(script: Script, pdfs: Path) -> None:
-    done = script(NAME, pdfs, "--show-plan", "--limit", "330")
-    assert "PLAN for 3 of 3 files" in done.stdout
+def test_plan_is_that_of_the_query_that_runs(main: Script, pdfs: Path) -> None:
+    done = main(NAME, pdfs, "--show-plan", "--limit", "330")
+    assert "PLAN for 3 files" in done.stdout
     assert "PROJECT 3/5 COLUMNS" in done.stdout
     assert "SLICE" in done.stdout
     assert "GLOBAL" in done.stdout
-    with_json = script(NAME, pdfs, "--show-plan", "--json")
+    with_json = main(NAME, pdfs, "--show-plan", "--json")
     assert json.loads(with_json.stdout)["status"] == "computed"
     assert "PROJECT 3/5 COLUMNS" in with_json.stderr
 
 
+# --- text files ---
+
+PLAIN = [{"g": "a", "v": n, "s": n / 2} for n in range(1, 9)]
+BY = ("--group-by", "g", "--value", "v", "--score", "s", "--json")
+
+
+def text_in(form: str, rows: list[dict[str, Any]]) -> bytes:
+    if form.startswith("jsonl"):
+        return jsonl(rows)
+    separator = {"csv": ",", "tsv": "\t", "semicolon": ";"}[form.partition(".")[0]]
+    return pl.DataFrame(rows, infer_schema_length=None).write_csv(separator=separator).encode()
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "tsv", "jsonl.gz", "csv.gz", "jsonl.zst", "tsv.zst", "semicolon.csv"])
+def test_text_is_read_as_meant(main: Script, tmp_path: Path, form: str) -> None:
+    path = tmp_path / f"d.{form}"
+    data = text_in(form, PLAIN)
+    if form.endswith(".zst"):
+        plain = tmp_path / "plain"
+        plain.write_bytes(data)
+        subprocess.run(["zstd", "-q", plain, "-o", path], check=True)
+    else:
+        path.write_bytes(gzip.compress(data) if form.endswith(".gz") else data)
+    whole = figures(main(NAME, path, *BY))["tables"]["global"][0]
+    assert (whole["value_sum"], whole["score_mean"], whole["score_p50"]) == (36, 2.25, 2)
+
+
+def test_a_byte_order_mark_and_quoted_separators_in_csv(main: Script, tmp_path: Path) -> None:
+    (tmp_path / "d.csv").write_bytes('\ufeffg,v,s\r\n"a;, b",1,"[1.0, 2.0]"\r\n007,,4\r\n'.encode())
+    rows = figures(main(NAME, tmp_path / "d.csv", *BY))["tables"]["per_group"]
+    found = [(row["g"], row["value_sum"], row["value_missing"], row["score_mean"]) for row in rows]
+    assert found == [("007", 0, 1, 4), ("a;, b", 1, 0, 1.5)]
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_a_type_that_shows_late(main: Script, tmp_path: Path, form: str) -> None:
+    late = [{"g": 7, "v": 151.5, "s": 1}, {"g": "x", "v": 2**70, "s": 1}, {"g": "x", "v": "n/a", "s": 1}]
+    rows = [{"g": 7, "v": 1, "s": 1}] * 20_000 + late
+    data = (
+        jsonl(rows)
+        if form == "jsonl"
+        else b"g,v,s\n" + b"".join(b"%b,%b,1\n" % (str(r["g"]).encode(), str(r["v"]).encode()) for r in rows)
+    )
+    (tmp_path / f"d.{form}").write_bytes(data)
+    whole = figures(main(NAME, tmp_path / f"d.{form}", *BY))["tables"]["global"][0]
+    assert (whole["rows"], whole["with_value"], whole["value_unusable"]) == (20_003, 20_001, 2)
+    assert whole["value_sum"] == 20_151.5
+
+
+def test_a_column_that_begins_after_row_10_000(main: Script, tmp_path: Path) -> None:
+    rows = [{"g": "a", "v": 1}] * 12_000 + [{"g": "a", "v": 1, "s": [1.0, None, 3.0]}, {"g": "a", "v": 1, "s": 4}]
+    (tmp_path / "d.jsonl").write_bytes(jsonl(rows))
+    whole = figures(main(NAME, tmp_path / "d.jsonl", *BY))["tables"]["global"][0]
+    assert (whole["with_score"], whole["score_missing"], whole["score_mean"]) == (2, 12_000, 3)
+
+
+ODD = [
+    "part [1]",
+    "p*",
+    "q?",
+    "100%25",
+    "a#b",
+    "file:x",
+    "~t",
+    "$HOME",
+    "{a,b}",
+    "é 😀",
+    " s",
+    "x\ny",
+    "b\\c",
+    "!x",
+    "a&b;c",
+    "a?b=c",
+]
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
+@pytest.mark.parametrize("name", ODD)
+def test_a_file_name_means_that_file(main: Script, tmp_path: Path, name: str, form: str) -> None:
+    def write(stem: str, row: dict[str, Any]) -> None:
+        data = (
+            pl.DataFrame([row]).write_parquet
+            if form == "parquet"
+            else (lambda path: path.write_bytes(text_in(form, [row])))
+        )
+        data(tmp_path / "work" / f"{stem}.{form}")
+
+    for other in ("part 1", "part [2]", "pa", "qa", "100%", "a", "x", "other"):
+        write(other, {"g": "wrong", "v": 1, "s": 1})
+    write(name, {"g": "right", "v": 1, "s": 1})
+    tables = figures(main(NAME, f"{name}.{form}", *BY))["tables"]
+    assert [row["g"] for row in tables["per_group"]] == ["right"]
+
+
+def test_a_name_that_datasets_takes_for_a_pattern_is_refused(main: Script, tmp_path: Path) -> None:
+    for folder in ("d [1]", "d 1"):
+        folder_of(tmp_path / folder, [ROWS[1]])
+    refused(main(NAME, tmp_path / "d [1]"), 4, "takes the name for a pattern or an address")
+    (tmp_path / "work/x::y.jsonl").write_bytes(jsonl(PLAIN))
+    refused(main(NAME, "x::y.jsonl", *BY), 4, "takes the name for a pattern or an address")
+
+
 # --- a folder as output ---
 
+PARTS = ["data/parts/00000-of-00001.parquet"]
+RESULT = ["README.md", "data/global.parquet", "data/per_group.parquet", "data/per_year.parquet", "run.json"]
 
-def test_folder_output_card_and_second_run(script: Script, pdfs: Path, tmp_path: Path) -> None:
-    done = figures(script(NAME, pdfs, "./out", "--json"))
+
+def test_folder_output_card_and_second_run(main: Script, pdfs: Path, tmp_path: Path) -> None:
+    done = figures(main(NAME, pdfs, "./out", "--json"))
     out = tmp_path / "work" / "out"
-    assert sorted(files_in(out)) == [
-        "README.md",
-        "data/global.parquet",
-        "data/per_group.parquet",
-        "data/per_year.parquet",
-        "jobshelf.json",
-        "plots/per_year.png",
-        "plots/per_year.svg",
-    ]
+    assert sorted(files_in(out)) == sorted([*RESULT, *PARTS])
     for table, rows in done["tables"].items():
         assert pl.read_parquet(out / "data" / f"{table}.parquet").to_dicts() == rows
-    assert (out / "plots/per_year.png").read_bytes().startswith(b"\x89PNG")
-    assert b"<svg" in (out / "plots/per_year.svg").read_bytes()
     card = (out / "README.md").read_text()
     assert "FinePDFs-Edu was filtered by this very score" in card
     assert "within 0.2 %" in card
-    assert "(plots/per_year.png)" in card
     whole = expected(ALL)[0]
-    assert f"{whole['score_missing']:,} rows have no score and {whole['score_unusable']:,} have one that is not" in card
-    assert done["identity"] in card
+    assert (
+        f"{whole['score_missing']:,} rows have none, and {whole['score_unusable']:,} have one that is no number" in card
+    )
+    assert done["commit"] in card
     assert "uv-script" in card
-    assert "Hugging Face Job" not in card
-    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
-    assert figures(script(NAME, pdfs, "./out", "--json"))["status"] == "already there"
-    assert before == {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+    again = figures(main(NAME, pdfs, "./out", "--json"))
+    assert (again["status"], again["tables"]) == ("already there", done["tables"])
+    assert before == {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
 
 
-def test_a_changed_input_is_computed_again(script: Script, pdfs: Path, tmp_path: Path) -> None:
-    figures(script(NAME, pdfs, "./out", "--json"))
+def test_a_changed_input_is_refused_or_computed_again(main: Script, pdfs: Path, tmp_path: Path) -> None:
+    figures(main(NAME, pdfs, "./out", "--json"))
     (pdfs / "00003.parquet").write_bytes(parquet(documents(5, 9)))
-    again = figures(script(NAME, pdfs, "./out", "--json"))
+    refused(main(NAME, pdfs, "./out", "--json"), 4, "input differ")
+    again = figures(main(NAME, pdfs, "./out", "--json", "--overwrite"))
     assert again["status"] == "written"
     assert pl.read_parquet(tmp_path / "work/out/data/global.parquet")["rows"].item() == len(ALL) + 5
 
 
-def test_damaged_output_is_written_again(script: Script, pdfs: Path, tmp_path: Path) -> None:
-    figures(script(NAME, pdfs, "./out", "--json"))
-    (tmp_path / "work/out/data/global.parquet").write_bytes(b"damaged")
-    assert figures(script(NAME, pdfs, "./out", "--json"))["status"] == "written"
+def test_keep_goes_on_with_the_parts_and_names_both_inputs(main: Script, pdfs: Path, tmp_path: Path) -> None:
+    words = (NAME, pdfs, "./out", "--json", "--part-files", "1")
+    first = figures(main(*words))
+    (pdfs / "00002.parquet").write_bytes(parquet(documents(5, 9)))
+    (tmp_path / "work/out/data/parts/00002-of-00003.parquet").unlink()
+    kept = figures(main(*words, "--keep"))
+    assert kept["status"] == "written"
+    assert same(kept["tables"]["global"], expected(ROWS[0] + ROWS[1] + documents(5, 9)))
+    assert pl.read_parquet(tmp_path / "work/out/data/global.parquet").to_dicts() == kept["tables"]["global"]
+    card = (tmp_path / "work/out/README.md").read_text()
+    assert first["commit"] in card and kept["commit"] in card
 
 
-def test_foreign_folder_and_other_request_are_refused(script: Script, pdfs: Path, tmp_path: Path) -> None:
+def test_damaged_output_is_named(main: Script, pdfs: Path, tmp_path: Path) -> None:
+    figures(main(NAME, pdfs, "./out", "--json"))
+    (tmp_path / "work/out" / PARTS[0]).write_bytes(b"damaged")
+    refused(main(NAME, pdfs, "./out", "--json"), 4, "00000-of-00001.parquet is not readable")
+
+
+def test_foreign_folder_and_other_request_are_refused(main: Script, pdfs: Path, tmp_path: Path) -> None:
     out = tmp_path / "work" / "out"
     out.mkdir()
     (out / "thesis.txt").write_text("mine")
-    refused = script(NAME, pdfs, "./out")
-    assert refused.returncode == 4
-    assert "thesis.txt" in refused.stderr
-    assert script(NAME, pdfs, "./out", "--overwrite").returncode == 0
+    refused(main(NAME, pdfs, "./out"), 4, "files of another origin", "--overwrite")
+    assert main(NAME, pdfs, "./out", "--overwrite").returncode == 0
     assert (out / "thesis.txt").read_text() == "mine"
-    other = script(NAME, pdfs, "./out", "--limit", "5")
-    assert other.returncode == 4
-    assert "different: limit" in other.stderr
+    refused(main(NAME, pdfs, "./out", "--limit", "5"), 4, "arguments differ")
 
 
 # --- killed, sharded, run again ---
@@ -321,17 +422,25 @@ def test_killed_at_any_touch_of_the_folder_it_leaves_what_an_unbroken_run_leaves
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["wrong"] == []
-    assert len(found["files"]) == 7
-    assert found["kills"] >= 12
+    assert len(found["files"]) == 8
+    assert found["kills"] >= 8
     kills = found["kills"]
     record_property("figure", f"finepdfs-stats to a folder: killed at {kills} points, the same bytes after each")
 
 
+@pytest.fixture
+def source_of_17(publish: Publish) -> str:
+    return publish("alice/many", {f"train/{n:05}.parquet": parquet(documents(5, n)) for n in range(17)})
+
+
+OF_17 = [row for seed in range(17) for row in documents(5, seed)]
+
+
 def test_a_restart_reads_only_what_is_not_added_up_yet(
-    source_of_17: str, hub: Hub, hub_environment: dict[str, str], tmp_path: Path, client: HfApi
+    source_of_17: str, hub: Hub, hub_environment: dict[str, str], tmp_path: Path
 ) -> None:
     argv = [sys.executable, CATALOG / NAME, "alice/many", "alice/stats", "--commit-every", "0", "--json"]
-    fault = hub.fail(method="HEAD", path=r"00016\.parquet", kind="delay", seconds=30)
+    fault = hub.fail(method="HEAD", path="00016.parquet", kind="delay", seconds=30)
     process = subprocess.Popen(argv, cwd=tmp_path, env=hub_environment, stdout=subprocess.DEVNULL)
     while not fault.struck:
         assert process.poll() is None
@@ -340,36 +449,32 @@ def test_a_restart_reads_only_what_is_not_added_up_yet(
     hub.clear_faults()
     hub.clear_journal()
     again = subprocess.run(argv, cwd=tmp_path, env=hub_environment, capture_output=True, text=True, timeout=120)
-    whole = figures(again)["tables"]["global"]
-    assert same(whole, expected([row for seed in range(17) for row in documents(5, seed)]))
-    read = {request.path for request in hub.journal() if ".parquet" in request.path and "/many/" in request.path}
+    assert same(figures(again)["tables"]["global"], expected(OF_17))
+    read = {
+        request.path for request in hub.journal() if ".parquet" in request.path and "/many/resolve/" in request.path
+    }
     assert {path.rpartition("/")[2][:5] for path in read} == {"00000", "00016"}  # the first for its columns
-    assert [item.path for item in client.list_bucket_tree("alice/stats-parts", recursive=True)] == []
 
 
-@pytest.fixture
-def source_of_17(publish: Publish) -> str:
-    return publish("alice/many", {f"train/{n:05}.parquet": parquet(documents(5, n)) for n in range(17)})
-
-
-def test_a_restart_goes_on_with_the_revision_it_was_begun_with(
-    script: Script, source_of_17: str, publish: Publish, hub_environment: dict[str, str], client: HfApi
+def test_stopped_by_the_machine_it_sends_what_is_finished(
+    source_of_17: str, hub: Hub, hub_environment: dict[str, str], tmp_path: Path, client: HfApi
 ) -> None:
-    first = script(NAME, "alice/many", "alice/stats", "--shard", "1/2", "--json", env=hub_environment)
-    assert figures(first)["status"] == "shard done"
-    publish("alice/many", {"train/00016.parquet": parquet(documents(9, 99))})
-    second = script(NAME, "alice/many", "alice/stats", "--shard", "2/2", "--json", env=hub_environment)
-    assert "has changed since this was begun" in second.stderr
-    done = figures(second)
-    assert (done["status"], done["commit"]) == ("written", source_of_17)
-    assert same(done["tables"]["global"], expected([row for seed in range(17) for row in documents(5, seed)]))
+    argv = [sys.executable, CATALOG / NAME, "alice/many", "alice/stats", "--json"]
+    fault = hub.fail(method="HEAD", path="00016.parquet", kind="delay", seconds=3)
+    process = subprocess.Popen(argv, cwd=tmp_path, env=hub_environment, stdout=subprocess.DEVNULL)
+    while not fault.struck:
+        assert process.poll() is None
+    process.terminate()
+    assert process.wait(timeout=60) == 143
+    parts = [name for name in client.list_repo_files("alice/stats", repo_type="dataset") if "parts" in name]
+    assert parts == ["data/parts/00000-of-00003.parquet", "data/parts/00001-of-00003.parquet"]
 
 
 def test_shards_make_the_same_bytes_whoever_is_last_and_one_may_end_for_another(
     script: Script, environment: dict[str, str], tmp_path: Path
 ) -> None:
     pdfs = folder_of(tmp_path / "pdfs", [documents(40, seed) for seed in range(7)])
-    figures(script(NAME, pdfs, "./out", "--json"))
+    figures(script(NAME, pdfs, "./out", "--json", "--part-files", "1"))
     whole = files_in(tmp_path / "work/out")
     orders = {"a": ("2/2", "1/2"), "b": ("5/9", None)}
 
@@ -377,7 +482,8 @@ def test_shards_make_the_same_bytes_whoever_is_last_and_one_may_end_for_another(
         cwd = tmp_path / name
         cwd.mkdir()
         for shard in orders[name]:
-            argv = [sys.executable, CATALOG / NAME, pdfs, "./out", "--json", *(("--shard", shard) if shard else ())]
+            words = [pdfs, "./out", "--json", "--part-files", "1", *(("--shard", shard) if shard else ())]
+            argv = [sys.executable, CATALOG / NAME, *words]
             done = subprocess.run(argv, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120)
             assert figures(done)["status"] == ("written" if shard == orders[name][-1] else "shard done")
         return files_in(cwd / "out")
@@ -388,9 +494,8 @@ def test_shards_make_the_same_bytes_whoever_is_last_and_one_may_end_for_another(
 
 
 def test_shards_at_once_on_the_hub(
-    source_of_17: str, hub_environment: dict[str, str], tmp_path: Path, client: HfApi, hub: Hub
+    source_of_17: str, hub_environment: dict[str, str], tmp_path: Path, client: HfApi
 ) -> None:
-    hub.clear_journal()
     argv = [sys.executable, CATALOG / NAME, "alice/many", "alice/stats", "--json"]
     started = [
         subprocess.Popen(
@@ -400,143 +505,204 @@ def test_shards_at_once_on_the_hub(
     ]
     outputs = [process.communicate(timeout=120)[0] for process in started]
     assert [process.returncode for process in started] == [0, 0, 0]
-    assert "written" in {json.loads(output)["status"] for output in outputs}
+    assert {json.loads(output)["status"] for output in outputs} & {"written", "already there"}
     found = pl.read_parquet(io.BytesIO(held(client, "alice/stats", "data/global.parquet"))).to_dicts()
-    assert same(found, expected([row for seed in range(17) for row in documents(5, seed)]))
-    assert len([r for r in hub.journal() if r.wrote and "/datasets/alice/stats/commit/" in r.path]) == 1
+    assert same(found, expected(OF_17))
 
 
-def test_a_shard_that_cannot_hand_in_its_work_keeps_it_and_the_command_hands_it_in(
-    script: Script, source_of_17: str, hub: Hub, hub_environment: dict[str, str], tmp_path: Path
+def test_a_shard_whose_work_is_refused_keeps_it_and_the_command_hands_it_in(
+    script: Script, source_of_17: str, hub: Hub, hub_environment: dict[str, str]
 ) -> None:
     words = (NAME, "alice/many", "alice/stats", "--json", "--shard")
-    hub.fail(method="POST", path="/api/buckets/alice/stats-parts/batch", status=403, nth=2)
+    hub.fail(method="POST", path="/api/datasets/alice/stats/commit/", status=403, nth=2)
     done = script(*words, "1/2", env=hub_environment)
-    assert done.returncode == 6
-    command = re.search(r"Fix: (hf cp .*)", done.stderr)
+    assert done.returncode == 6, done.stderr
+    command = re.search(r"Fix: (hf upload .*)", done.stderr)
     assert command, done.stderr
     subprocess.run([BIN / "hf", *shlex.split(command[1])[1:]], env=hub_environment, check=True, capture_output=True)
     other = script(*words, "2/2", env=hub_environment)
     assert figures(other)["status"] == "written"
-    assert same(figures(other)["tables"]["global"], expected([row for seed in range(17) for row in documents(5, seed)]))
-
-
-def test_damaged_unfinished_work_is_done_again(script: Script, tmp_path: Path) -> None:
-    pdfs = folder_of(tmp_path / "pdfs", [documents(5, seed) for seed in range(4)])
-    assert figures(script(NAME, pdfs, "./out", "--shard", "1/2", "--json"))["status"] == "shard done"
-    (part,) = (tmp_path / "work/out/.parts").rglob("*.parquet")
-    part.write_bytes(b"PAR1 damaged")
-    done = script(NAME, pdfs, "./out", "--json")
-    assert "is damaged" in done.stderr
-    assert same(figures(done)["tables"]["global"], expected([row for seed in range(4) for row in documents(5, seed)]))
-    assert not (tmp_path / "work/out/.parts").exists()
-
-
-def test_stopped_by_the_machine_it_keeps_what_is_added_up(
-    source_of_17: str, hub: Hub, hub_environment: dict[str, str], tmp_path: Path, client: HfApi
-) -> None:
-    argv = [sys.executable, CATALOG / NAME, "alice/many", "alice/stats", "--json"]
-    fault = hub.fail(method="HEAD", path=r"00016\.parquet", kind="delay", seconds=3)
-    process = subprocess.Popen(argv, cwd=tmp_path, env=hub_environment, stdout=subprocess.DEVNULL)
-    while not fault.struck:
-        assert process.poll() is None
-    process.terminate()
-    assert process.wait(timeout=60) == 143
-    kept = [item.path for item in client.list_bucket_tree("alice/stats-parts", recursive=True)]
-    assert [path.rpartition("/")[2] for path in kept if path.endswith(".parquet")] == ["00000-of-00001.parquet"]
+    assert same(figures(other)["tables"]["global"], expected(OF_17))
 
 
 # --- bad input ---
 
 
-def test_dry_run_writes_nothing(script: Script, pdfs: Path, tmp_path: Path) -> None:
-    done = figures(script(NAME, pdfs, "./out", "--dry-run", "--json"))
+def test_dry_run_writes_nothing(main: Script, pdfs: Path, tmp_path: Path) -> None:
+    done = figures(main(NAME, pdfs, "./out", "--dry-run", "--json"))
     assert (done["status"], done["tables"]) == ("dry run", None)
     assert list((tmp_path / "work").iterdir()) == []
 
 
-def test_bare_output_is_refused_naming_both_forms(script: Script, pdfs: Path) -> None:
-    done = script(NAME, pdfs, "out")
-    assert done.returncode == 2
-    assert "user/out for a Hub dataset or ./out for a local folder" in done.stderr
+ROW = {"g": "a", "v": 1, "s": 0.5}
+HUGE = 100_000_000
 
 
-@pytest.mark.parametrize("given", ["a/b/c", "../", "user/na me", "user/..", "-x/y", "https://hub/x"])
-def test_impossible_outputs_are_usage_errors(script: Script, pdfs: Path, given: str) -> None:
-    done = script(NAME, "--output-repo=" + given, pdfs)
-    assert done.returncode in ({0, 4} if given == "../" else {2})
-    assert "Traceback" not in done.stderr
+def in_parquet(*rows: dict[str, Any], schema: dict[str, Any] | None = None) -> bytes:
+    buffer = io.BytesIO()
+    pl.DataFrame(list(rows), schema=schema).write_parquet(buffer)
+    return buffer.getvalue()
 
 
-def test_missing_columns_are_named_with_the_likely_ones(script: Script, tmp_path: Path) -> None:
-    rows = [{"dump_name": "a", "token_count": 1, "fw_edu_scores": [1.0]}]
-    (tmp_path / "d.jsonl").write_bytes(jsonl(rows))
-    refused(script(NAME, tmp_path / "d.jsonl"), 4, "no column dump", "did you mean dump_name", "--group-by")
-    many = pl.DataFrame({f"c{n}": [1] for n in range(5000)})
-    many.write_parquet(tmp_path / "many.parquet")
-    refused(script(NAME, tmp_path / "many.parquet"), 4, "and 4980 more")
-    refused(script(NAME, tmp_path / "many.parquet", "--group-by", "c7", "--value", 'x\n😀"'), 4, "no column x 😀")
+REFUSED = {
+    "no bytes": ("d.jsonl", b"", "is missing"),
+    "no bytes of csv": ("d.csv", b"", "d.csv is not readable: empty CSV"),
+    "no bytes of parquet": ("d.parquet", b"", "d.parquet"),
+    "names but no rows": ("d.csv", b"g,v,s\n", "has no rows"),
+    "columns but no rows": (
+        "d.parquet",
+        in_parquet(schema={"g": pl.String, "v": pl.Int64, "s": pl.Float64}),
+        "has no rows",
+    ),
+    "one column": ("d.jsonl", b'{"text": 1}\n', "the column g of d.jsonl is missing"),
+    "structs for a group": ("d.jsonl", jsonl([ROW | {"g": {"a": 1}}]), "the column g is nested, expected text"),
+    "structs in parquet": ("d.parquet", in_parquet(ROW | {"g": {"a": 1}}), "the column g of d.parquet is Struct("),
+    "lists for a group": ("d.parquet", in_parquet(ROW | {"g": ["a"]}), "the column g of d.parquet is List(String)"),
+    "lists for a value": ("d.parquet", in_parquet(ROW | {"v": [1]}), "is List(Int64), expected numbers"),
+    "lists of strings for a value": ("d.jsonl", jsonl([ROW | {"v": ["a"]}]), "begins with text, expected numbers"),
+    "lists of lists": ("d.parquet", in_parquet(ROW | {"s": [[1.0]]}), "expected numbers, or lists of numbers"),
+    "text for a value": ("d.csv", b"g,v,s\na,many,1\n", "the column v of d.csv begins with text, expected numbers"),
+    "text for a score": ("d.jsonl", jsonl([ROW | {"s": "good"}]), "the column s of d.jsonl begins with text"),
+    "lengths of time": (
+        "d.parquet",
+        in_parquet(ROW | {"g": None}, schema={"g": pl.Duration, "v": pl.Int64, "s": pl.Float64}),
+        "the column g of d.parquet is Duration",
+    ),
+    "bytes": ("d.parquet", in_parquet(ROW | {"g": b"\xff"}), "the column g of d.parquet is Binary"),
+    "a line that is not UTF-8": ("d.jsonl", jsonl([ROW]) + b'{"g": "\xff", "v": 1}\n', "d.jsonl is not readable"),
+    "a csv that is not UTF-8": ("d.csv", b"g,v,s\ncaf\xe9,1,1\n", "d.csv is not readable: invalid utf"),
+    "UTF-16": ("d.csv", "g,v,s\na,1,1\n".encode("utf-16"), "d.csv is not readable: invalid utf"),
+    "a line that is not JSON": ("d.jsonl", jsonl([ROW]) + b'{"g": \n', "d.jsonl is not readable"),
+    "a line that is no object": ("d.jsonl", b"[1, 2]\n", "d.jsonl is not readable"),
+    "a JSON array": ("d.json", b'[{"g": "a", "v": 1, "s": 1}]', "d.json is not readable"),
+    "wider than 64 bits": ("d.jsonl", b'{"g": "a", "v": 1e400, "s": 1}\n', "d.jsonl is not readable"),
+    "a footer that is broken": (
+        "d.parquet",
+        in_parquet(ROW)[:-8] + b"\xff\xff\xff\x7fPAR1",
+        "d.parquet is not readable",
+    ),
+    "a footer that is cut off": ("d.parquet", in_parquet(ROW)[:-9], "d.parquet is not readable"),
+    "not parquet": ("d.parquet", b"PAR1 nonsense", "d.parquet is not readable"),
+    "more cells than names": ("d.csv", b"g,v,s\na,1,1,b\n", "d.csv is not readable: found more fields"),
+    "half of a gzip": ("d.jsonl.gz", gzip.compress(jsonl([ROW] * 9))[:-9], "d.jsonl.gz is not readable"),
+    "another compression": ("d.jsonl.bz2", b"BZh9", "d.jsonl.bz2"),
+    "arrow": ("d.arrow", b"ARROW1", "d.arrow"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_bad_input_is_one_line(main: Script, tmp_path: Path, case: str) -> None:
+    file, data, said = REFUSED[case]
+    (tmp_path / "work" / file).write_bytes(data)
+    done = main(NAME, file, "./out", *BY)
+    refused(done, 4, said)
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()[-1]) < 900
+    assert not (tmp_path / "work/out").exists() or sorted(files_in(tmp_path / "work/out")) == ["run.json"]
+
+
+READ = {
+    "one row": ("d.jsonl", jsonl([ROW])),
+    "5,000 columns": ("d.parquet", in_parquet(ROW | {f"c{number}": number for number in range(4996)})),
+    "a cell of 100 MB": ("d.parquet", in_parquet(ROW | {"text": "x" * HUGE})),
+    "a group of 100 MB": ("d.parquet", in_parquet(ROW | {"g": "x" * HUGE})),
+    "names of every kind": ("d.parquet", in_parquet(ROW | {'a"b': 1, "e\nf\r": 1, "# | `h`": 1, "🦄": 1, "": 1})),
+    "blank lines": ("d.jsonl", b"\n" + jsonl([ROW]) + b"\n\n"),
+    "no last newline": ("d.jsonl", jsonl([ROW])[:-1]),
+}
+
+
+@pytest.mark.parametrize("case", READ)
+def test_odd_input_that_is_fine(main: Script, tmp_path: Path, case: str) -> None:
+    file, data = READ[case]
+    (tmp_path / "work" / file).write_bytes(data)
+    assert figures(main(NAME, file, *BY))["tables"]["global"][0]["rows"] == 1
+    assert max(map(len, main(NAME, file, *BY[:-1]).stdout.splitlines())) < 400
+
+
+def test_a_folder_with_more_than_files_in_it(main: Script, tmp_path: Path) -> None:
+    (tmp_path / "work/data/folder.parquet").mkdir(parents=True)
+    (tmp_path / "work/data/d.jsonl").write_bytes(jsonl([ROW]))
+    assert figures(main(NAME, "data", *BY))["tables"]["global"][0]["rows"] == 1
+
+
+@pytest.mark.parametrize("words", [("in", "in"), ("in", "in/out"), ("in/d.jsonl", "in"), (".", "./out")])
+def test_an_output_that_is_the_input(main: Script, tmp_path: Path, words: tuple[str, str]) -> None:
+    (tmp_path / "work/in").mkdir()
+    (tmp_path / "work/in/d.jsonl").write_bytes(jsonl([ROW]))
+    done = main(NAME, *words, *BY, "--overwrite")
+    assert (done.returncode, "OUTPUT is INPUT, or one lies in the other" in done.stderr) == (2, True)
+    assert sorted(files_in(tmp_path / "work")) == ["in/d.jsonl"]
 
 
 @pytest.mark.parametrize(
-    ("name", "column", "expected_kind"),
+    ("words", "code"),
     [
-        ("token_count", ["many"], "numbers"),
-        ("fw_edu_scores", [["good"]], "lists of numbers"),
-        ("fw_edu_scores", [[[1.0]]], "lists of numbers"),
-        ("token_count", [{"n": 1}], "numbers"),
-        ("dump", [["a"]], "text"),
+        (("d.jsonl", "--split", "test"), 4),
+        (("d.jsonl", "--config", "other"), 4),
+        (("",), 2),
+        (("d.jsonl", "--high", "nan"), 2),
+        (("d.jsonl", "--high", "inf"), 2),
+        (("d.jsonl", "--commit-every", "x"), 2),
+        (("d.jsonl", "--limit", "0"), 2),
+        (("d.jsonl", "--part-files", "0"), 2),
+        (("d.jsonl", "--group-by", ""), 2),
+        (("d.jsonl", "--output-repo", ""), 2),
+        (("d.jsonl", "--shard", ""), 2),
     ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
-def test_columns_of_a_type_that_has_no_such_figures(
-    script: Script, tmp_path: Path, name: str, column: list[Any], expected_kind: str
-) -> None:
-    row = {"dump": ["a"], "token_count": [1], "fw_edu_scores": [[1.0]]} | {name: column}
-    pl.DataFrame(row).write_parquet(tmp_path / "d.parquet")
-    refused(script(NAME, tmp_path / "d.parquet", "--dry-run"), 4, f"the column {name}", expected_kind)
+def test_nonsense(main: Script, tmp_path: Path, words: tuple[str, ...], code: int) -> None:
+    (tmp_path / "work/d.jsonl").write_bytes(jsonl([ROW]))
+    done = main(NAME, *BY, *words)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert "error: " in done.stderr
 
 
-@pytest.mark.parametrize("data", [b"PAR1 nonsense", b"", parquet([]), parquet(ROWS[1])[:-9]])
-def test_broken_and_empty_input(script: Script, tmp_path: Path, data: bytes) -> None:
-    (tmp_path / "d.parquet").write_bytes(data)
-    done = script(NAME, tmp_path / "d.parquet")
-    refused(done, 4)
-    assert done.stderr.count("\n") == 1
+def test_options_may_stand_between_input_and_output(main: Script, tmp_path: Path) -> None:
+    (tmp_path / "work/d.jsonl").write_bytes(jsonl([ROW]))
+    done = figures(main(NAME, "d.jsonl", "--limit", "1", "./out", "--dry-run", *BY))
+    assert (done["status"], done["output"]) == ("dry run", "./out")
 
 
 @pytest.mark.parametrize("data", [b"PAR1 nonsense", parquet(ROWS[1])[:-9]])
-def test_a_file_that_is_at_fault_is_named(script: Script, pdfs: Path, data: bytes) -> None:
+def test_a_file_that_is_at_fault_is_named(main: Script, pdfs: Path, data: bytes) -> None:
     (pdfs / "00002.parquet").write_bytes(data)
-    refused(script(NAME, pdfs), 4, "00002.parquet")
-    refused(script(NAME, pdfs, "--limit", "5"), 4)
+    refused(main(NAME, pdfs), 4, "00002.parquet")
 
 
-def test_files_that_differ_in_columns(script: Script, pdfs: Path) -> None:
+def test_a_file_that_is_at_fault_on_the_hub_is_named(
+    script: Script, publish: Publish, hub_environment: dict[str, str], client: HfApi
+) -> None:
+    publish("alice/pdfs", {"a.parquet": parquet(ROWS[1]), "b.parquet": parquet(ROWS[1]), "c.parquet": b"PAR1 nonsense"})
+    refused(script(NAME, "alice/pdfs", "alice/stats", env=hub_environment), 4, "c.parquet is not readable")
+    assert "README.md" not in client.list_repo_files("alice/stats", repo_type="dataset")
+
+
+def test_files_that_differ_in_columns(main: Script, pdfs: Path) -> None:
     pl.DataFrame({"id": ["x"]}).write_parquet(pdfs / "00009.parquet")
-    refused(script(NAME, pdfs), 4, "00009.parquet")
+    refused(main(NAME, pdfs), 4, "the column dump of 00009.parquet is missing")
 
 
-def test_files_that_differ_in_the_width_of_numbers_add_up(script: Script, pdfs: Path) -> None:
+def test_files_that_differ_in_the_width_of_numbers_add_up(main: Script, pdfs: Path) -> None:
     kinds = {"token_count": pl.Int32, "fw_edu_scores": pl.List(pl.Float32), "dump": pl.Categorical}
     row = {"fw_edu_scores": [[4.0]], "token_count": [1000], "dump": ["CC-MAIN-2014-10"]}
     pl.DataFrame(row, schema_overrides=kinds).write_parquet(pdfs / "00009.parquet")
     last = {"dump": "CC-MAIN-2014-10", "token_count": 1000, "fw_edu_scores": [4.0]}
-    assert same(figures(script(NAME, pdfs, "--json"))["tables"]["global"], expected([*ALL, last]))
+    assert same(figures(main(NAME, pdfs, "--json"))["tables"]["global"], expected([*ALL, last]))
 
 
-def test_nothing_but_nulls_gives_no_mean(script: Script, tmp_path: Path) -> None:
+def test_nothing_but_nulls_gives_no_mean(main: Script, tmp_path: Path) -> None:
     (tmp_path / "d.jsonl").write_bytes(jsonl([{"dump": None, "token_count": None, "fw_edu_scores": None}] * 3))
-    done = figures(script(NAME, tmp_path / "d.jsonl", "./out", "--json"))["tables"]
+    done = figures(main(NAME, tmp_path / "d.jsonl", "./out", "--json"))["tables"]
     whole = done["global"][0]
     assert (whole["rows"], whole["with_score"], whole["score_mean"], whole["value_sum"]) == (3, 0, None, 0)
     assert "per_year" not in done
-    assert (tmp_path / "work/out/plots/per_group.png").exists()
-    assert "none" in script(NAME, tmp_path / "d.jsonl").stdout
 
 
-def test_too_many_groups_stop_before_the_memory_does(script: Script, tmp_path: Path) -> None:
+def test_too_many_groups_stop_before_the_memory_does(main: Script, tmp_path: Path) -> None:
     pl.DataFrame({"id": range(3_000_001), "n": 1}).write_parquet(tmp_path / "d.parquet")
-    refused(script(NAME, tmp_path / "d.parquet", "--group-by", "id", "--value", "n"), 4, "3,000,001 groups")
+    refused(main(NAME, tmp_path / "d.parquet", "--group-by", "id", "--value", "n"), 4, "3,000,001 groups")
 
 
 def test_runs_by_uv_from_stdin(environment: dict[str, str], pdfs: Path, tmp_path: Path) -> None:
@@ -544,7 +710,6 @@ def test_runs_by_uv_from_stdin(environment: dict[str, str], pdfs: Path, tmp_path
     text = (CATALOG / NAME).read_text(encoding="utf-8")
     done = subprocess.run(words, input=text, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert figures(done)["status"] == "written"
-    assert "not known" in (tmp_path / "out/README.md").read_text()
 
 
 # --- on the Hub ---
@@ -569,12 +734,11 @@ def test_seed_command_line_on_the_hub(
     done = script(NAME, *words, env=hub_environment)
     assert done.returncode == 0, done.stderr
     assert "PLAN" in done.stdout
-    assert len([r for r in hub.journal() if r.method == "POST" and "/commit/" in r.path]) == 1
     whole = pl.read_parquet(io.BytesIO(held(client, "alice/stats", "data/global.parquet"))).to_dicts()
     assert same(whole, expected(ALL))
     card = held(client, "alice/stats", "README.md").decode()
     assert source in card
-    assert "config_name: per_group" in card
+    assert '"config_name": "per_group"' in card
     assert client.dataset_info("alice/stats").private is False
     assert TOKEN not in done.stdout + done.stderr + card + json.dumps([str(r) for r in hub.journal()])
 
@@ -582,30 +746,36 @@ def test_seed_command_line_on_the_hub(
 def test_second_run_is_a_no_op(script: Script, source: str, client: HfApi, hub_environment: dict[str, str]) -> None:
     first = figures(script(NAME, "alice/pdfs", "alice/stats", "--json", env=hub_environment))
     head = client.dataset_info("alice/stats").sha
-    assert first["output_commit"] == head
     second = figures(script(NAME, "alice/pdfs", "alice/stats", "--json", env=hub_environment))
-    assert second["status"] == "already there"
+    assert (second["status"], second["tables"]) == ("already there", first["tables"])
     assert client.dataset_info("alice/stats").sha == head
 
 
-def test_languages(script: Script, source: str, hub_environment: dict[str, str]) -> None:
-    assert script(NAME, "alice/pdfs", "--list-languages", env=hub_environment).stdout == "eng_Latn\ncym_Latn\n"
-    one = figures(script(NAME, "alice/pdfs", "--lang", "cym_Latn", "--json", env=hub_environment))
-    assert one["tables"]["global"][0]["rows"] == len(ROWS[1])
-    assert script(NAME, "alice/pdfs", "--lang", "xxx_Latn", env=hub_environment).returncode == 4
-
-
-def test_all_languages_have_a_table_of_their_own(
-    script: Script, source: str, hub_environment: dict[str, str], client: HfApi, hub: Hub
+def test_a_dataset_that_moved_is_another_run(
+    script: Script, source: str, publish: Publish, hub_environment: dict[str, str]
 ) -> None:
-    hub.clear_journal()
-    done = figures(script(NAME, "alice/pdfs", "alice/stats", "--all-languages", "--json", env=hub_environment))
-    by_language = {row["language"]: row["rows"] for row in done["tables"]["per_language"]}
-    assert by_language == {"cym_Latn": len(ROWS[1]), "eng_Latn": len(ALL)}
-    assert same(done["tables"]["global"], expected([*ALL, *ROWS[1]]))
-    asked = [request.path for request in hub.journal() if request.path.startswith("/api/datasets/alice/pdfs")]
-    assert len(asked) == 1, "FinePDFs has 1,700 languages: one call for all of them"
-    assert "By config" in held(client, "alice/stats", "README.md").decode()
+    assert script(NAME, "alice/pdfs", "alice/stats", env=hub_environment).returncode == 0
+    publish("alice/pdfs", {"data/eng_Latn/train/00009.parquet": parquet(documents(9, 99))})
+    refused(script(NAME, "alice/pdfs", "alice/stats", env=hub_environment), 4, "input differ", "--overwrite")
+    again = figures(script(NAME, "alice/pdfs", "alice/stats", "--overwrite", "--json", env=hub_environment))
+    assert same(again["tables"]["global"], expected([*ALL, *documents(9, 99)]))
+
+
+def test_languages(script: Script, source: str, hub_environment: dict[str, str]) -> None:
+    one = figures(script(NAME, "alice/pdfs", "--lang", "cym_Latn", "--json", env=hub_environment))
+    assert (one["config"], one["tables"]["global"][0]["rows"]) == ("cym_Latn", len(ROWS[1]))
+    refused(script(NAME, "alice/pdfs", "--lang", "xxx_Latn", env=hub_environment), 4, "eng_Latn", "cym_Latn")
+
+
+@pytest.mark.parametrize("status", [404, 405, 422, 501])
+def test_a_hub_without_buckets(
+    script: Script, source: str, hub: Hub, hub_environment: dict[str, str], status: int
+) -> None:
+    hub.fail(path="/api/buckets", status=status, times=1000)
+    done = figures(script(NAME, "alice/pdfs", "alice/stats", "--json", env=hub_environment))
+    assert done["status"] == "written"
+    bucket = script(NAME, "alice/pdfs", "hf://buckets/alice/stats/run", env=hub_environment)
+    refused(bucket, 5, str(status))
 
 
 def test_only_the_needed_columns_are_fetched(
@@ -625,8 +795,8 @@ def test_a_hub_that_is_busy_for_a_while_changes_nothing(
     script: Script, publish: Publish, hub: Hub, hub_environment: dict[str, str], status: int
 ) -> None:
     publish("alice/large", {"d.parquet": LARGE})
-    hub.fail(method="HEAD", path=r"d\.parquet", status=status, times=2, headers={"Retry-After": "0"})
-    hub.fail(method="GET", path=r"d\.parquet", status=status, times=3)
+    hub.fail(method="HEAD", path="d.parquet", status=status, times=2, headers={"Retry-After": "0"})
+    hub.fail(method="GET", path="d.parquet", status=status, times=3)
     done = figures(script(NAME, "alice/large", "--json", env=hub_environment))
     assert same(done["tables"]["global"], expected(LARGE_ROWS))
 
@@ -635,7 +805,7 @@ def test_a_hub_that_stays_busy_is_exit_5(
     script: Script, publish: Publish, hub: Hub, hub_environment: dict[str, str]
 ) -> None:
     publish("alice/large", {"d.parquet": LARGE})
-    hub.fail(method="HEAD", path=r"d\.parquet", status=429, times=100, headers={"Retry-After": "0"})
+    hub.fail(path="/api/datasets/alice/large", status=429, times=100, headers={"Retry-After": "300"})
     refused(script(NAME, "alice/large", env=hub_environment), 5, "429")
 
 
@@ -650,6 +820,12 @@ def test_printing_public_data_needs_no_token(script: Script, source: str, hub_en
     assert done["tables"]["global"][0]["rows"] == len(ALL)
 
 
+def test_text_on_the_hub(script: Script, publish: Publish, hub_environment: dict[str, str]) -> None:
+    publish("alice/text", {"train [1].jsonl.gz": gzip.compress(jsonl(PLAIN))})
+    whole = figures(script(NAME, "alice/text", *BY, env=hub_environment))["tables"]["global"][0]
+    assert (whole["value_sum"], whole["score_mean"]) == (36, 2.25)
+
+
 def test_private_in_private_out_unless_public(
     script: Script, publish: Publish, client: HfApi, hub_environment: dict[str, str]
 ) -> None:
@@ -658,54 +834,35 @@ def test_private_in_private_out_unless_public(
     assert client.dataset_info("alice/a").private is True
     assert script(NAME, "alice/secret", "alice/b", "--public", env=hub_environment).returncode == 0
     assert client.dataset_info("alice/b").private is False
-    refused = script(NAME, "alice/secret", "alice/b", "--limit", "3", "--overwrite", env=hub_environment)
-    assert refused.returncode == 2
-    assert "--public" in refused.stderr
 
 
 def test_token_troubles_are_exit_3_before_anything_is_read(
     script: Script, source: str, hub: Hub, hub_environment: dict[str, str]
 ) -> None:
     hub.clear_journal()
-    cases = {"": "no Hub token", READ_TOKEN: "can only read", "hf_no_such_token": "does not accept the token"}
+    cases = {"": "no Hub token", READ_TOKEN: "may not write", "hf_no_such_token": "does not accept the token"}
     for token, said in cases.items():
         env = {key: value for key, value in hub_environment.items() if key != "HF_TOKEN"}
         done = script(NAME, "alice/pdfs", "alice/stats", env=env | ({"HF_TOKEN": token} if token else {}))
-        assert done.returncode == 3
-        assert said in done.stderr
+        refused(done, 3, said)
         assert not token or token not in done.stdout + done.stderr
-    in_job = script(NAME, "alice/pdfs", "alice/stats", env=env | {"JOB_ID": "1", "HF_TOKEN": ""})
-    assert "--secrets HF_TOKEN" in in_job.stderr
-    elsewhere = script(NAME, "alice/pdfs", "nobody/stats", env=hub_environment)
-    assert elsewhere.returncode == 3
-    assert "write to one of: alice, acme, jobshelf" in elsewhere.stderr
+    refused(script(NAME, "alice/pdfs", "nobody/stats", env=hub_environment), 3, "may not write to nobody/stats")
     assert {request.path.partition("?")[0] for request in hub.journal()} <= {"/api/whoami-v2", "/api/agent-harnesses"}
 
 
-def test_missing_input_and_unreachable_hub(script: Script, hub_environment: dict[str, str], client: HfApi) -> None:
-    assert script(NAME, "alice/nothing", "alice/stats", env=hub_environment).returncode == 4
+def test_missing_input(script: Script, hub_environment: dict[str, str], client: HfApi) -> None:
+    refused(script(NAME, "alice/nothing", "alice/stats", env=hub_environment), 4, "alice/nothing")
     assert not client.repo_exists("alice/stats", repo_type="dataset")
-    down = script(NAME, "alice/pdfs", "alice/stats", env=hub_environment | {"HF_ENDPOINT": "http://127.0.0.1:9"})
-    assert down.returncode == 5
-    assert TOKEN not in down.stderr
 
 
-def test_foreign_dataset_is_refused_and_front_matter_kept(
+def test_foreign_dataset_is_refused(
     script: Script, source: str, publish: Publish, client: HfApi, hub_environment: dict[str, str]
 ) -> None:
-    publish(
-        "alice/theirs", {"rows.csv": b"a\n1\n", "README.md": b"---\nlicense: mit\ntags: [mine]\n---\n# Hand-written\n"}
-    )
-    refused = script(NAME, "alice/pdfs", "alice/theirs", env=hub_environment)
-    assert refused.returncode == 4
-    assert "rows.csv" in refused.stderr
+    publish("alice/theirs", {"rows.csv": b"a\n1\n"})
+    refused(script(NAME, "alice/pdfs", "alice/theirs", env=hub_environment), 4, "files of another origin")
+    assert client.list_repo_files("alice/theirs", repo_type="dataset") == [".gitattributes", "rows.csv"]
     assert script(NAME, "alice/pdfs", "alice/theirs", "--overwrite", env=hub_environment).returncode == 0
-    card = held(client, "alice/theirs", "README.md").decode()
-    assert "license: mit" in card
-    assert "- mine" in card
-    assert "# Hand-written" in card
-    assert "# Statistics of alice/pdfs" in card
-    assert held(client, "alice/theirs", "rows.csv") == b"a\n1\n"
+    assert "# Statistics of alice/pdfs" in held(client, "alice/theirs", "README.md").decode()
 
 
 def test_dry_run_creates_nothing(script: Script, source: str, client: HfApi, hub_environment: dict[str, str]) -> None:
@@ -716,58 +873,7 @@ def test_dry_run_creates_nothing(script: Script, source: str, client: HfApi, hub
 def test_somebody_else_commits_in_between(
     script: Script, source: str, client: HfApi, hub: Hub, hub_environment: dict[str, str]
 ) -> None:
-    hub.fail(method="POST", path=r"/api/datasets/alice/stats/commit/", status=412, times=1)
+    hub.fail(method="POST", path="/api/datasets/alice/stats/commit/", status=412, times=1)
     done = script(NAME, "alice/pdfs", "alice/stats", env=hub_environment)
     assert done.returncode == 0, done.stderr
-    assert "changed while this was written" in done.stderr
-    assert b"global" in held(client, "alice/stats", "jobshelf.json")
-
-
-RACE = """
-from huggingface_hub import HfApi
-from jobshelf import blocks
-persist = blocks.load("persist_file")
-looks = []
-
-def make_card(existing):
-    looks.append(existing)
-    if len(looks) == 1:  # somebody else is faster
-        HfApi().upload_file(path_or_fileobj=b"Theirs", path_in_repo="README.md", repo_id="alice/r", repo_type="dataset")
-    return f"{existing or ''} and ours"
-
-target = persist.parse_target("alice/r")
-token = persist.target_token(target)
-held = persist.look_at(target, token=token, private=False, public=False)
-persist.create_target(target, held, token)
-run = persist.Run(script="x.py", request={}, source="c0ffee")
-persist.persist_files(target, {"a.txt": b"a"}, run=run, overwrite=False, make_card=make_card, token=token)
-print(len(looks))
-"""
-
-
-def test_no_update_of_somebody_else_is_lost(hub_environment: dict[str, str], client: HfApi) -> None:
-    done = subprocess.run([sys.executable, "-c", RACE], env=hub_environment, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, "2\n"), done.stderr
-    assert held(client, "alice/r", "README.md") == b"Theirs and ours"
-
-
-def test_what_cannot_be_pushed_is_saved_and_the_command_pushes_it(
-    script: Script, source: str, client: HfApi, hub: Hub, hub_environment: dict[str, str], tmp_path: Path
-) -> None:
-    hub.fail(method="POST", path=r"/api/datasets/alice/stats/commit/", status=500, times=5)
-    done = script(NAME, "alice/pdfs", "alice/stats", env=hub_environment)
-    assert done.returncode == 6, done.stderr
-    command = done.stderr.rstrip().rpartition("Fix: ")[2]
-    pushed = subprocess.run(command.split(), env=hub_environment, capture_output=True, text=True, timeout=120)
-    assert pushed.returncode == 0, pushed.stderr
-    whole = pl.read_parquet(io.BytesIO(held(client, "alice/stats", "data/global.parquet"))).to_dicts()
-    assert same(whole, expected(ALL))
-    assert (
-        figures(script(NAME, "alice/pdfs", "alice/stats", "--json", env=hub_environment))["status"] == "already there"
-    )
-
-
-def test_a_job_says_so_on_its_card(script: Script, pdfs: Path, tmp_path: Path, environment: dict[str, str]) -> None:
-    env = environment | {"JOB_ID": "6890", "ACCELERATOR": "none|*"}
-    assert script(NAME, pdfs, "./out", env=env).returncode == 0
-    assert r"a Hugging Face Job on none\|\*" in (tmp_path / "work/out/README.md").read_text()
+    assert b"# Statistics of alice/pdfs" in held(client, "alice/stats", "README.md")

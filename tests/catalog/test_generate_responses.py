@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import random
 import re
@@ -21,19 +20,14 @@ import polars as pl
 import pytest
 from huggingface_hub import HfApi
 
-from blocks.chat_server import ChatServer, chat_server
-from catalog.conftest import CATALOG, Publish, Script, jsonl
+from catalog.conftest import CATALOG, Publish, Script, jsonl, module
 from conftest import READ_TOKEN, TOKEN
+from harness.chat_server import ChatServer, chat_server
 from jobshelf.hub import Hub
 
 NAME = "generate-responses.py"
-CHATS = [
-    [{"role": "user", "content": f"question {number}"}]
-    if number % 3
-    else f'[{{"role": "user", "content": "q{number}"}}]'
-    for number in range(23)
-]
 PROMPTS = [{"id": number, "prompt": f"question {number}"} for number in range(23)]
+TOOLS = [{"type": "function", "function": {"name": "add", "parameters": {"type": "object", "properties": {}}}}]
 
 
 @pytest.fixture
@@ -43,12 +37,21 @@ def server() -> Iterator[ChatServer]:
 
 
 def asked(server: ChatServer, *words: str | Path) -> list[str | Path]:
-    return [*words, "--engine", "openai", "--base-url", server.url, "--model", "m", "--part-rows", "5", "--json"]
+    return [*words, "--engine", "openai", "--base-url", server.url, "--model", "m", "--part-rows", "5"]
 
 
-def told(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+def done_well(done: subprocess.CompletedProcess[str]) -> str:
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return done.stdout
+
+
+def refused(done: subprocess.CompletedProcess[str], code: int) -> str:
+    """The one line that says why, without a traceback."""
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert re.match(r"error: .*\. Fix: |\S+: error: ", last), done.stderr
+    return last
 
 
 def answers(folder: Path) -> pl.DataFrame:
@@ -62,96 +65,163 @@ def prompts(folder: Path, rows: list[dict[str, Any]] = PROMPTS) -> Path:
 
 
 def test_every_row_gets_its_answer_in_order(script: Script, server: ChatServer, tmp_path: Path) -> None:
-    done = told(script(NAME, *asked(server, prompts(tmp_path), "./out", "--system", "Be brief.")))
-    assert (done["rows"], done["failed"], done["engine"]) == (23, 0, "openai")
+    said = done_well(script(NAME, *asked(server, prompts(tmp_path), "./out", "--system", "Be brief.")))
+    assert "23 rows of" in said and "in 5 parts" in said
     rows = answers(tmp_path / "work/out")
     assert rows["id"].to_list() == list(range(23))
     assert rows["response"].to_list() == [f"question {number}"[::-1] for number in range(23)]
     assert set(rows["finish_reason"]) == {"stop"}
     assert rows["prompt_tokens"].to_list() == [len(f"question {number}") for number in range(23)]
     assert rows["error"].null_count() == 23
-    assert server.requests[0]["messages"][0] == {"role": "system", "content": "Be brief."}
-    assert len(list((tmp_path / "work/out/data").iterdir())) == 5
+    assert all(request["messages"][0] == {"role": "system", "content": "Be brief."} for request in server.requests)
+    names = {path.relative_to(tmp_path / "work/out").as_posix() for path in (tmp_path / "work/out").rglob("*.*")}
+    assert names == {"README.md", "run.json", *(f"data/train-{start:08d}.parquet" for start in range(0, 23, 5))}
 
 
-def test_conversations_of_both_forms(script: Script, server: ChatServer, tmp_path: Path) -> None:
-    (tmp_path / "rows.jsonl").write_bytes(jsonl([{"chat": json.dumps(c) if isinstance(c, list) else c} for c in CHATS]))
-    pl.DataFrame({"chat": [c for c in CHATS if isinstance(c, list)]}).write_parquet(tmp_path / "rows.parquet")
-    for name, count in (("rows.jsonl", 23), ("rows.parquet", 15)):
-        out = f"./{name}-out"
-        done = told(script(NAME, *asked(server, tmp_path / name, out, "--messages-column", "chat")))
-        assert (done["rows"], done["failed"]) == (count, 0)
-        assert "noitseuq" in answers(tmp_path / "work" / out)["response"][1]
+ASKED = [  # cells of one column beside each other, and the messages that the API is to get for them
+    ([{"role": "user", "content": "abc"}], ["abc"]),
+    ([{"role": "user", "content": [{"type": "text", "text": "hi 1"}]}], ["hi 1"]),
+    ([{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}], ["a\nb"]),
+    ([{"role": "user", "content": "[1]"}], ["[1]"]),
+    (
+        [{"from": "human", "value": "q"}, {"from": "gpt", "value": "r"}, {"from": "human", "value": "s"}],
+        ["q", "r", "s"],
+    ),
+    ('[{"role": "user", "content": "text"}]', ["text"]),
+    ([{"role": "developer", "content": "be"}, {"role": "user", "content": "d"}], ["be", "d"]),
+]
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["mixed", "apart"])
+def test_conversations_of_each_form(script: Script, server: ChatServer, tmp_path: Path, together: bool) -> None:
+    for number, some in enumerate([ASKED] if together else [[one] for one in ASKED]):
+        server.requests.clear()
+        rows = [{"chat": cell} for cell, _ in some]
+        words = asked(
+            server, prompts(tmp_path, rows), f"./out-{number}", "--messages-column", "chat", "--concurrency", "1"
+        )
+        done_well(script(NAME, *words))
+        assert [[one["content"] for one in request["messages"]] for request in server.requests] == [m for _, m in some]
+        assert {one["role"] for request in server.requests for one in request["messages"]} <= {
+            "user",
+            "assistant",
+            "developer",
+        }
+
+
+def test_structs_and_json_columns_of_parquet(script: Script, server: ChatServer, tmp_path: Path) -> None:
+    chats = [[{"role": "user", "content": f"q{number}"}] for number in range(6)]
+    pl.DataFrame({"messages": chats}).write_parquet(tmp_path / "rows.parquet")
+    done_well(script(NAME, *asked(server, tmp_path / "rows.parquet", "./out")))
+    assert answers(tmp_path / "work/out")["response"].to_list() == [f"{number}q" for number in range(6)]
+
+
+def test_tools_reach_the_model(script: Script, server: ChatServer, tmp_path: Path) -> None:
+    call = {"type": "function", "function": {"name": "add", "arguments": {"a": 1}}}
+    spoken = [
+        {"role": "user", "content": "add"},
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "content": "2"},
+    ]
+    rows = [
+        {"messages": spoken, "tools": TOOLS},
+        {"messages": spoken[:1], "tools": json.dumps(TOOLS)},
+        {"messages": [{"role": "user", "content": "abc"}], "tools": None},
+        {"messages": spoken[:1], "tools": "no list"},
+    ]
+    done_well(script(NAME, *asked(server, prompts(tmp_path, rows), "./out", "--concurrency", "1")))
+    assert [request.get("tools") for request in server.requests] == [TOOLS, TOOLS, None]
+    sent = server.requests[0]["messages"][1]["tool_calls"][0]["function"]
+    assert json.loads(sent["arguments"]) == {"a": 1}, "an API takes arguments as JSON text"
+    assert answers(tmp_path / "work/out")["error"].null_count() == 3
+
+
+def test_turns_are_answered_one_after_the_other(script: Script, server: ChatServer, tmp_path: Path) -> None:
+    rows = [{"turns": ["ab", "cd"]}, {"turns": ["ef"]}, {"turns": []}]
+    done_well(script(NAME, *asked(server, prompts(tmp_path, rows), "./out", "--concurrency", "1")))
+    first, second, third = answers(tmp_path / "work/out").to_dicts()
+    assert (first["response"], second["response"], third["response"]) == (["ba", "dc"], ["fe"], [])
+    assert first["finish_reason"] == ["stop", "stop"]
+    assert (first["prompt_tokens"], first["output_tokens"]) == (4, 6)
+    assert "nothing" in third["error"]
+    last = [(one["role"], one["content"]) for one in server.requests[-1]["messages"]]
+    assert last == [("user", "ab"), ("assistant", "ba"), ("user", "cd")]
+    assert len({request["seed"] for request in server.requests}) == 3
 
 
 BAD_ROWS = [
-    (None, "chat is empty"),
-    ([], "chat is empty"),
-    ("not json [", "chat is str"),
-    ("[1]", "message 1 is int"),
-    ('[{"content": "x"}]', "role None"),
-    ('[{"role": "user"}]', "content of message 1 is NoneType"),
-    ('[{"role": "user", "content": [{"type": "image"}]}]', "content of message 1 is list"),
+    (None, "found nothing"),
+    ([], "found nothing"),
+    ("not json [", "Expecting value"),
+    ("[1]", "found int, expected a message"),
+    ('[{"content": "x"}]', "a message of None, expected one of system"),
+    ('[{"role": "user"}]', "without text"),
+    ('[{"role": "user", "content": [{"type": "image"}]}]', "without text"),
+    ('[{"role": "user", "content": {"a": 1}}]', "without text"),
     ('[{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]', "ends with the assistant"),
     ("[{", "Expecting property name"),
+    ('{"role": "user"}', "found dict, expected text or a list"),
 ]
 
 
 def test_rows_that_cannot_be_asked_keep_an_error(script: Script, server: ChatServer, tmp_path: Path) -> None:
     good = '[{"role": "user", "content": "abc"}]'
     cells = [cell if isinstance(cell, str | None) else json.dumps(cell) for cell, _ in BAD_ROWS]
-    (tmp_path / "rows.jsonl").write_bytes(jsonl([{"chat": cell} for cell in [good, *cells, good]]))
-    done = told(script(NAME, *asked(server, tmp_path / "rows.jsonl", "./out", "--messages-column", "chat")))
-    assert (done["rows"], done["failed"]) == (len(BAD_ROWS) + 2, len(BAD_ROWS))
-    rows = answers(tmp_path / "work/out").to_dicts()
-    assert [rows[0]["response"], rows[-1]["response"]] == ["cba", "cba"]
-    for row, (_, said) in zip(rows[1:-1], BAD_ROWS, strict=True):
-        assert said in row["error"]
-        assert (row["response"], row["finish_reason"]) == (None, "error")
+    rows = [{"chat": cell} for cell in [good, *cells, good]]
+    said = done_well(script(NAME, *asked(server, prompts(tmp_path, rows), "./out", "--messages-column", "chat")))
+    assert "data/train-00000000.parquet: 5 rows, 4 failed" in said
+    held = answers(tmp_path / "work/out").to_dicts()
+    assert [held[0]["response"], held[-1]["response"]] == ["cba", "cba"]
+    for row, (_, why) in zip(held[1:-1], BAD_ROWS, strict=True):
+        assert row["error"].startswith("chat: ") and why in row["error"]
+        assert (row["response"], row["finish_reason"]) == (None, None)
     assert len(server.requests) == 2
-    card = (tmp_path / "work/out/README.md").read_text()
-    assert f"{len(BAD_ROWS)} of them" in card
+    assert f"\n{len(BAD_ROWS)} of them have an `error`" in (tmp_path / "work/out/README.md").read_text()
 
 
 def test_a_refusal_of_the_engine_is_one_row(script: Script, tmp_path: Path) -> None:
     with chat_server(first_answers={"question 7": [400]}) as server:
-        done = told(script(NAME, *asked(server, prompts(tmp_path), "./out")))
-    assert done["failed"] == 1
-    assert "400 for question 7" in answers(tmp_path / "work/out")["error"][7]
+        done_well(script(NAME, *asked(server, prompts(tmp_path), "./out")))
+    errors = answers(tmp_path / "work/out")["error"]
+    assert errors.null_count() == 22
+    assert "400 for question 7" in errors[7]
 
 
-def test_nothing_answered_is_exit_4_and_says_where_to_look(script: Script, server: ChatServer, tmp_path: Path) -> None:
-    done = script(NAME, *asked(server, prompts(tmp_path, [{"prompt": ""}, {"prompt": None}]), "./out"))
-    assert done.returncode == 4
-    assert "none of the 2 rows could be answered" in done.stderr
-    assert answers(tmp_path / "work/out").height == 2
+def test_when_all_rows_fail_it_stops_early_and_says_why(script: Script, server: ChatServer, tmp_path: Path) -> None:
+    """The first three errors on the screen, no part written, and nothing in the way of the next try."""
+    wrong = [{"id": number, "prompt": [{"role": "user", "text": f"q{number}"}]} for number in range(80)]
+    line = refused(script(NAME, *asked(server, prompts(tmp_path, wrong), "./out")), 4)
+    assert "the first 5 rows all failed: row 0, prompt: found a message without text" in line
+    assert "row 1, " in line and "row 2, " in line and "row 3" not in line
+    assert server.requests == []
+    assert not (tmp_path / "work/out").exists()
+    done_well(script(NAME, *asked(server, prompts(tmp_path), "./out")))
+
+
+def test_a_part_that_fails_later_does_not_stop_the_run(script: Script, server: ChatServer, tmp_path: Path) -> None:
+    rows = [{"prompt": "abc" if number < 5 else ""} for number in range(12)]
+    done_well(script(NAME, *asked(server, prompts(tmp_path, rows), "./out")))
+    assert answers(tmp_path / "work/out")["error"].null_count() == 5
 
 
 def test_thinking_has_a_column_of_its_own(script: Script, server: ChatServer, tmp_path: Path) -> None:
-    texts = ["<think>why</think>\n\nbecause", "why</think>because", "<think>why and", "because"]
-    rows = prompts(tmp_path, [{"prompt": text[::-1]} for text in texts])
-    told(script(NAME, *asked(server, rows, "./out")))
+    texts = ["<think>why</think>\n\nbecause", "why</think>because", "because"]
+    done_well(script(NAME, *asked(server, prompts(tmp_path, [{"prompt": text[::-1]} for text in texts]), "./out")))
     split = answers(tmp_path / "work/out")
-    assert split["response"].to_list() == ["because", "because", "", "because"]
-    assert split["response_reasoning"].to_list() == ["why", "why", "why and", None]
-    told(script(NAME, *asked(server, rows, "./raw", "--keep-thinking")))
-    assert answers(tmp_path / "work/raw")["response"].to_list() == texts
+    assert split["response"].to_list() == ["because"] * 3
+    assert split["response_reasoning"].to_list() == ["why", "why", None]
 
 
-def test_several_answers_a_row_are_lists(script: Script, server: ChatServer, tmp_path: Path) -> None:
-    rows = prompts(tmp_path, [{"prompt": "abc"}, {"prompt": ""}])
-    told(script(NAME, *asked(server, rows, "./out", "--n", "3")))
-    first, second = answers(tmp_path / "work/out").to_dicts()
-    assert first["response"] == ["cba"] * 3
-    assert first["finish_reason"] == ["stop"] * 3
-    assert (second["response"], second["finish_reason"]) == (None, ["error"])
-
-
-def test_no_rows_make_a_dataset_with_columns(script: Script, server: ChatServer, tmp_path: Path) -> None:
-    pl.DataFrame({"prompt": []}, schema={"prompt": pl.String}).write_parquet(tmp_path / "none.parquet")
-    assert told(script(NAME, *asked(server, tmp_path / "none.parquet", "./out")))["rows"] == 0
-    assert "response" in answers(tmp_path / "work/out").columns
+@pytest.mark.parametrize(
+    ("name", "data"), [("none.jsonl", b""), ("none.csv", b"prompt\n"), ("odd.jsonl", b'{"prompt": "a"}\n{"prompt": \n')]
+)
+def test_files_without_rows_and_malformed_ones(
+    main: Script, server: ChatServer, tmp_path: Path, name: str, data: bytes
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    assert name in refused(main(NAME, *asked(server, tmp_path / name, "./out")), 4)
     assert server.requests == []
+    assert not (tmp_path / "work/out").exists()
 
 
 def test_what_datasets_knows_of_the_columns_stays_known(script: Script, server: ChatServer, tmp_path: Path) -> None:
@@ -159,58 +229,119 @@ def test_what_datasets_knows_of_the_columns_stays_known(script: Script, server: 
 
     features = Features({"prompt": Value("string"), "label": ClassLabel(names=["no", "yes"])})
     Dataset.from_dict({"prompt": ["abc"], "label": [1]}, features=features).to_parquet(tmp_path / "rows.parquet")
-    told(script(NAME, *asked(server, tmp_path / "rows.parquet", "./out", "--n", "2")))
+    done_well(script(NAME, *asked(server, tmp_path / "rows.parquet", "./out")))
     files = {"train": str(tmp_path / "work/out/data/*.parquet")}
     loaded = load_dataset("parquet", data_files=files, split="train", cache_dir=str(tmp_path / "cache"))
     assert loaded.features["label"].names == ["no", "yes"]
-    assert loaded[0]["response"] == ["cba", "cba"]
+    assert loaded[0]["response"] == "cba"
+
+
+def test_columns_are_renamed_first(script: Script, server: ChatServer, tmp_path: Path) -> None:
+    rows = prompts(tmp_path, [{"question": "abc", "response": "old"}])
+    line = refused(script(NAME, *asked(server, rows, "./out", "--map", "question=prompt")), 4)
+    assert "there would be two columns 'response'" in line
+    fix = shlex.split(line.rpartition("--map ")[2])
+    done_well(script(NAME, *asked(server, rows, "./out", "--map", "question=prompt", *fix)))
+    (row,) = answers(tmp_path / "work/out").to_dicts()
+    assert (row["prompt"], row["my_response"], row["response"]) == ("abc", "old", "cba")
+
+
+def test_options_reach_the_api(script: Script, server: ChatServer, tmp_path: Path) -> None:
+    words = '--temperature 0.9 --top-p 0.5 --top-k 7 --max-tokens 9 --stop x --stop-token-ids 3 4 --engine-args {"a":1}'
+    more = '--presence-penalty 0.5 --frequency-penalty -0.5 --repetition-penalty 1.1 --chat-template-kwargs {"b":2}'
+    rows = prompts(tmp_path, [{"prompt": "abc"}])
+    done_well(script(NAME, *asked(server, rows, "./out", *words.split(), *more.split())))
+    done_well(script(NAME, *asked(server, rows, "./plain", "--temperature", "0")))
+    full, plain = server.requests
+    expected = {"temperature": 0.9, "top_p": 0.5, "top_k": 7, "max_tokens": 9, "stop": ["x"], "stop_token_ids": [3, 4]}
+    expected |= {"presence_penalty": 0.5, "frequency_penalty": -0.5, "repetition_penalty": 1.1, "a": 1}
+    assert {**full, "seed": 0} == {
+        **expected,
+        "chat_template_kwargs": {"b": 2},
+        "model": "m",
+        "messages": [{"role": "user", "content": "abc"}],
+        "seed": 0,
+    }
+    assert plain.keys() == {"model", "messages", "temperature", "max_tokens"}
 
 
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("--prompt-column", "promt"), 4, "did you mean 'prompt'"),
-        (("--output-column", "prompt"), 4, "--output-column prompt_2"),
-        (("--messages-column", "a", "--prompt-column", "b"), 2, "both given"),
-        (("--temperature", "-1"), 2, "--temperature is -1"),
-        (("--top-p", "0"), 2, "--top-p is 0"),
-        (("--n", "2", "--temperature", "0"), 2, "equal answers"),
-        (("--n", "0"), 2, "not a positive number"),
-        (("--lora", "user/adapter"), 2, "--lora has no meaning for --engine openai"),
-        (("--json-schema", "[1]"), 2, "not a JSON object"),
-        (("--engine-args", "{"), 2, "is not JSON"),
-        (("--shard", "3/2"), 2, "--shard"),
+        (("--prompt-column", "promt"), 4, "no column 'promt'"),
+        (("--map", "a=b"), 4, "no column 'a'"),
+        (("--map", "a"), 2, "--map takes OLD=NEW"),
+        (("--output-column", "prompt"), 4, "two columns 'prompt'"),
+        (("--messages-column", "a", "--prompt-column", "b"), 2, "--messages-column or --prompt-column"),
+        (("--temperature", "-1"), 2, "--temperature must be at least 0"),
+        (("--temperature", "nan"), 2, "--temperature must be at least 0"),
+        (("--top-p", "0"), 2, "--top-p must be above 0"),
+        (("--presence-penalty", "3"), 2, "from -2 to 2"),
+        (("--part-rows", "0"), 2, "--part-rows must be at least 1"),
+        (("--engine-args", "{"), 2, "--engine-args"),
+        (("--engine-args", "[1]"), 2, "take a JSON object"),
+        (("--base-url", "http://user:secret@127.0.0.1/v1"), 2, "needs --base-url"),
+        (("--engine", "transformers", "--presence-penalty", "1"), 2, "no such penalty"),
+        (("--shard", "3/2"), 2, "--shard takes I/N"),
+        (("--split", "test"), 4, "cannot read"),
     ],
 )
 def test_usage_is_refused_before_anything_is_asked(
-    script: Script, server: ChatServer, tmp_path: Path, words: tuple[str, ...], code: int, said: str
+    main: Script, server: ChatServer, tmp_path: Path, words: tuple[str, ...], code: int, said: str
 ) -> None:
-    done = script(NAME, *asked(server, prompts(tmp_path), "./out", *words))
-    assert done.returncode == code
-    assert said in done.stderr
+    assert said in refused(main(NAME, *asked(server, prompts(tmp_path), "./out"), *words), code)
     assert server.requests == []
     assert not (tmp_path / "work/out").exists()
 
 
-def test_columns_that_are_not_there(script: Script, server: ChatServer, tmp_path: Path) -> None:
-    done = script(NAME, *asked(server, prompts(tmp_path, [{"text": "a"}]), "./out"))
-    assert done.returncode == 4
-    assert "--prompt-column text" in done.stderr
+def test_the_fix_for_a_missing_column_works(script: Script, server: ChatServer, tmp_path: Path) -> None:
+    rows = prompts(tmp_path, [{"text": "ab"}])
+    line = refused(script(NAME, *asked(server, rows, "./out")), 4)
+    assert line.endswith("Fix: add --prompt-column; choose from text")
+    done_well(script(NAME, *asked(server, rows, "./out", "--prompt-column", "text")))
+
+
+def test_names_with_quotes_and_line_breaks(script: Script, server: ChatServer, tmp_path: Path) -> None:
+    name = "a\"b'\n`# x`"
+    rows = prompts(tmp_path, [{name: "abc"}, {name: ""}])
+    assert "\n" not in refused(script(NAME, *asked(server, rows, "./out")), 4)
+    done_well(script(NAME, *asked(server, rows, "./out", "--prompt-column", name)))
+    assert answers(tmp_path / "work/out")["response"].to_list() == ["cba", None]
+
+
+@pytest.mark.parametrize("output", [".", "./prompts.jsonl"])
+def test_an_input_that_is_the_output(script: Script, server: ChatServer, tmp_path: Path, output: str) -> None:
+    prompts(tmp_path / "work")
+    assert "lie in OUTPUT" in refused(script(NAME, *asked(server, "./prompts.jsonl", output)), 2)
+    assert [path.name for path in (tmp_path / "work").iterdir()] == ["prompts.jsonl"]
 
 
 def test_an_api_needs_its_address(script: Script, tmp_path: Path) -> None:
     done = script(NAME, prompts(tmp_path), "./out", "--engine", "openai", "--model", "m")
-    assert (done.returncode, "--base-url" in done.stderr) == (2, True)
+    assert "--base-url" in refused(done, 2)
 
 
-def test_a_machine_without_a_gpu_is_told_so_in_a_moment(script: Script, tmp_path: Path) -> None:
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model/config.json").write_text("{}")
-    done = script(NAME, prompts(tmp_path), "./out", "--model", tmp_path / "model")
-    assert done.returncode == 5
-    assert "no GPU here" in done.stderr
-    assert "--flavor" in done.stderr
+@pytest.mark.parametrize(("status", "code"), [(401, 3), (404, 4), (405, 5)])
+def test_an_api_that_refuses_everything(script: Script, tmp_path: Path, status: int, code: int) -> None:
+    with chat_server(refuses=status) as server:
+        line = refused(script(NAME, *asked(server, prompts(tmp_path), "./out")), code)
+    assert f"answered {status}" in line
     assert not (tmp_path / "work/out").exists()
+
+
+def test_a_model_that_cannot_be_loaded(script: Script, tmp_path: Path) -> None:
+    """Neither vLLM nor transformers is here: one line, and nothing was written."""
+    (tmp_path / "model").mkdir()
+    for engine in ("vllm", "transformers"):
+        words = (prompts(tmp_path), "./out", "--engine", engine, "--model", tmp_path / "model")
+        assert f"{engine} cannot load" in refused(script(NAME, *words), 5)
+    assert not (tmp_path / "work/out").exists()
+
+
+def test_a_model_that_is_not_there(script: Script, tmp_path: Path, hub_environment: dict[str, str]) -> None:
+    for name in ("alice/none", "no model"):
+        done = script(NAME, prompts(tmp_path), "./out", "--model", name, env=hub_environment)
+        assert f"there is no model {name}" in refused(done, 4)
 
 
 def test_seed_command_line_on_the_hub(
@@ -221,19 +352,35 @@ def test_seed_command_line_on_the_hub(
     words = asked(server, "alice/chats", "alice/out", *seeds, "--commit-every", "0")
     words[words.index("--model")] = "--model-id"
     done = script(NAME, *words, env=hub_environment)
-    assert told(done)["rows"] == 7
+    assert "7 rows" in done_well(done)
     files = client.list_repo_files("alice/out", repo_type="dataset")
-    assert [name for name in files if name.startswith("data/")] == [f"data/train-00000{n}.parquet" for n in (0, 1)]
+    names = [f"data/train-{start:08d}.parquet" for start in (0, 5)]
+    assert [name for name in files if name.startswith("data/")] == names
     head = client.dataset_info("alice/out").sha
-    assert told(script(NAME, *words, env=hub_environment))["rows"] == 7
+    done_well(script(NAME, *words, env=hub_environment))
     assert client.dataset_info("alice/out").sha == head
     assert len(server.requests) == 7
     assert TOKEN not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize(("option", "private"), [((), True), (("--public",), False)])
+def test_the_output_is_as_private_as_the_input(
+    script: Script,
+    server: ChatServer,
+    publish: Publish,
+    client: HfApi,
+    hub_environment: dict[str, str],
+    option: tuple[str, ...],
+    private: bool,
+) -> None:
+    publish("alice/chats", {"train.jsonl": jsonl([{"prompt": "abc"}])}, private=True)
+    done_well(script(NAME, *asked(server, "alice/chats", "alice/out", *option), env=hub_environment))
+    assert client.dataset_info("alice/out").private == private
+
+
 def test_dry_run_asks_and_writes_nothing(script: Script, server: ChatServer, tmp_path: Path) -> None:
-    plan = told(script(NAME, *asked(server, prompts(tmp_path), "./out", "--dry-run")))
-    assert plan["columns"][:3] == ["id", "prompt", "response"]
+    said = done_well(script(NAME, *asked(server, prompts(tmp_path), "./out", "--dry-run")))
+    assert re.fullmatch(r"23 rows of \S+ at [0-9a-f]{64}, in 5 parts, to \./out\n", said)
     assert server.requests == []
     assert list((tmp_path / "work").iterdir()) == []
 
@@ -242,14 +389,51 @@ def test_a_token_that_may_not_write(
     script: Script, server: ChatServer, tmp_path: Path, hub_environment: dict[str, str]
 ) -> None:
     words = asked(server, prompts(tmp_path), "alice/out")
-    assert script(NAME, *words, env=hub_environment | {"HF_TOKEN": READ_TOKEN}).returncode == 3
+    refused(script(NAME, *words, env=hub_environment | {"HF_TOKEN": READ_TOKEN}), 3)
     assert server.requests == []
+
+
+def test_a_seed_belongs_to_a_row(script: Script, server: ChatServer, tmp_path: Path) -> None:
+    """The same in parts of another size, in shards and after a lost part; another for each row and each --seed."""
+
+    def seeds() -> dict[str, int]:
+        found = {request["messages"][-1]["content"]: request["seed"] for request in server.requests}
+        server.requests.clear()
+        return found
+
+    rows = prompts(tmp_path)
+    done_well(script(NAME, *asked(server, rows, "./out")))
+    whole = seeds()
+    assert len(set(whole.values())) == 23
+    for number in (1, 2):
+        done_well(script(NAME, *asked(server, rows, "./shards", "--shard", f"{number}/2", "--part-rows", "3")))
+    assert seeds() == whole
+    (tmp_path / "work/out/data/train-00000010.parquet").unlink()
+    done_well(script(NAME, *asked(server, rows, "./out", "--concurrency", "3")))
+    again = seeds()
+    assert again == {f"question {number}": whole[f"question {number}"] for number in range(10, 15)}
+    done_well(script(NAME, *asked(server, rows, "./other", "--seed", "1")))
+    assert not set(seeds().values()) & set(whole.values())
+
+
+def test_another_run_is_not_mixed_in(script: Script, server: ChatServer, tmp_path: Path) -> None:
+    rows = prompts(tmp_path)
+    done_well(script(NAME, *asked(server, rows, "./out")))
+    other = asked(server, rows, "./out", "--temperature", "0.1")
+    line = refused(script(NAME, *other), 4)
+    assert "another run (arguments differ)" in line and "--keep" in line and "--overwrite" in line
+    (tmp_path / "work/out/data/train-00000000.parquet").unlink()
+    done_well(script(NAME, *other, "--keep"))
+    assert len(server.requests) == 23 + 5
+    assert "kept" in (tmp_path / "work/out/README.md").read_text()
+    done_well(script(NAME, *other, "--overwrite"))
+    assert len(server.requests) == 2 * 23 + 5
 
 
 @pytest.mark.heavy
 @pytest.mark.inference
 def test_killed_at_each_part_and_run_again(environment: dict[str, str], tmp_path: Path) -> None:
-    """Every question that was not in a finished part is asked again, no other; the rows are those of a quiet run."""
+    """Only questions of unfinished parts are asked again, and the rows are those of a quiet run."""
     prompts(tmp_path)
     with chat_server() as quiet:
         argv = [sys.executable, CATALOG / NAME, *asked(quiet, "prompts.jsonl", "./whole")]
@@ -264,89 +448,111 @@ def test_killed_at_each_part_and_run_again(environment: dict[str, str], tmp_path
                 time.sleep(0.005)
             process.kill()
             assert process.wait() == -signal.SIGKILL
-        done = subprocess.run(argv, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert told(done)["rows"] == 23
+        done_well(subprocess.run(argv, cwd=tmp_path, env=environment, capture_output=True, text=True))
     assert answers(tmp_path / "out").equals(answers(tmp_path / "whole"))
-    assert sum(server.asked.values()) <= 23 + 10 * (2 + 2)
+    assert sum(server.asked.values()) <= 23 + 10 * 2
 
 
 @pytest.mark.heavy
 @pytest.mark.inference
-def test_eight_shards_share_one_output(environment: dict[str, str], server: ChatServer, tmp_path: Path) -> None:
+def test_eight_shards_share_one_output_and_half_of_them_are_killed(environment: dict[str, str], tmp_path: Path) -> None:
     prompts(tmp_path)
-    base = [sys.executable, CATALOG / NAME, *asked(server, "prompts.jsonl"), "--part-rows", "2"]
-    argv = [*base, "./out", "--shard"]
-    running = [subprocess.Popen([*argv, f"{n}/8"], cwd=tmp_path, env=environment, stdout=-1) for n in range(1, 9)]
-    assert [process.wait() for process in running] == [0] * 8
+    with chat_server(pause=0.3) as server:
+        words = asked(server, "prompts.jsonl", "./out", "--concurrency", "1")
+        argv = [sys.executable, CATALOG / NAME, *words, "--part-rows", "2", "--shard"]
+        start = {"cwd": tmp_path, "env": environment, "stdout": subprocess.DEVNULL}
+        running = [subprocess.Popen([*argv, f"{number}/8"], **start) for number in range(1, 9)]
+        while not list(tmp_path.glob("out/data/train-*.parquet")) and any(one.poll() is None for one in running):
+            time.sleep(0.005)
+        for process in running[::2]:
+            process.kill()
+        assert [process.wait() for process in running[1::2]] == [0] * 4
+        killed = [number for number in range(1, 9, 2) if running[number - 1].wait() == -signal.SIGKILL]
+        assert killed
+        again = [subprocess.Popen([*argv, f"{number}/8"], **start) for number in killed]
+        assert [process.wait() for process in again] == [0] * len(killed)
+        whole = [sys.executable, CATALOG / NAME, *asked(server, "prompts.jsonl", "./whole"), "--part-rows", "2"]
+        assert subprocess.run(whole, cwd=tmp_path, env=environment, capture_output=True).returncode == 0
     assert answers(tmp_path / "out")["id"].to_list() == list(range(23))
-    assert set(server.asked.values()) == {1}
     assert "23 rows" in (tmp_path / "out/README.md").read_text()
-    assert subprocess.run([*base, "./whole"], cwd=tmp_path, env=environment, capture_output=True).returncode == 0
     files = {path.name: path.read_bytes() for path in (tmp_path / "out/data").iterdir()}
     assert files == {path.name: path.read_bytes() for path in (tmp_path / "whole/data").iterdir()}
     assert len(files) == 12
 
 
-def test_copies_of_the_model_share_the_work(environment: dict[str, str], server: ChatServer, tmp_path: Path) -> None:
-    prompts(tmp_path)
-    argv = [sys.executable, CATALOG / NAME, *asked(server, "prompts.jsonl", "./out"), "--data-parallel-size", "2"]
-    done = subprocess.run(argv, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "2 copies of the model" in done.stderr
-    assert answers(tmp_path / "out")["id"].to_list() == list(range(23))
-    assert set(server.asked.values()) == {1}
+def test_shards_keep_below_the_limit_of_commits() -> None:
+    parse = module(NAME).parse_arguments
+    words = ["in", "out", "--model", "m"]
+    assert parse(words).commit_every == 240
+    for count in (2, 4, 5, 8, 100):
+        args = parse([*words, "--shard", f"2/{count}"])
+        assert args.shard == (2, count)
+        assert count * 3600 / args.commit_every <= 60
 
 
 def test_a_broken_api_leaves_what_is_finished_and_says_how_to_go_on(script: Script, tmp_path: Path) -> None:
-    broken = {f"question {number}": [500] * 20 for number in range(12, 23)}
-    with chat_server(first_answers=broken) as server:
+    with chat_server(first_answers={f"question {number}": [401] * 20 for number in range(12, 23)}) as server:
         words = asked(server, prompts(tmp_path), "./out", "--concurrency", "1")
-        done = script(NAME, *words)
-        assert done.returncode == 5
-        assert "it does what is missing" in done.stderr
-        kept = pl.read_parquet(tmp_path / "work/out/data/*.parquet")
-        assert kept["id"].to_list() == list(range(10))
+        assert "OPENAI_API_KEY" in refused(script(NAME, *words), 3)
+        assert answers(tmp_path / "work/out")["id"].to_list() == list(range(10))
         server.first_answers.clear()
-        assert told(script(NAME, *words))["rows"] == 23
-    assert io.StringIO(done.stdout).read() == ""
+        done_well(script(NAME, *words))
+    assert answers(tmp_path / "work/out")["id"].to_list() == list(range(23))
 
 
-def test_the_card_can_be_computed_again(script: Script, tmp_path: Path) -> None:
-    """Each number of its two first paragraphs, from the rows and the command line."""
-    refused = {f"question {number}": [400] for number in (3, 7, 11)}
-    with chat_server(first_answers=refused) as server:
-        options = ("--temperature", "0.25", "--top-p", "0.75", "--max-tokens", "1234")
+def test_an_api_that_is_busy_for_a_moment(script: Script, tmp_path: Path) -> None:
+    with chat_server(first_answers={"question 3": [429, 500], "question 4": [503]}) as server:
+        done_well(script(NAME, *asked(server, prompts(tmp_path), "./out")))
+    assert answers(tmp_path / "work/out")["error"].null_count() == 23
+    assert server.asked["question 3"] == 3
+
+
+def test_answers_that_are_none(script: Script, tmp_path: Path) -> None:
+    with chat_server(answers=lambda _: []) as server:
+        line = refused(script(NAME, *asked(server, prompts(tmp_path), "./out")), 4)
+    assert "row 0, prompt: the API answered 200" in line
+
+
+def test_the_card_says_what_the_rows_are(script: Script, tmp_path: Path) -> None:
+    with chat_server(first_answers={f"question {number}": [400] for number in (3, 7, 11)}) as server:
         prompts(tmp_path)
-        told(script(NAME, *asked(server, "../prompts.jsonl", "./out", *options)))
+        done_well(script(NAME, *asked(server, "../prompts.jsonl", "./out", "--temperature", "0.25")))
     rows = answers(tmp_path / "work/out")
-    failed = rows["error"].count()
     card = (tmp_path / "work/out/README.md").read_text()
-    first, second = card.partition("# Generated responses")[2].strip().split("\n\n")[:2]
-    assert [int(number) for number in re.findall(r"(?<![\w.])\d+(?![\w.])", first)] == [rows.height, failed]
-    assert re.findall(r"\d[\d.,]*\d", second) == ["0.25", "0.75", "1,234"]
-    assert failed == 3
+    _, front, text = card.split("---\n", 2)
+    assert json.loads(front)["tags"] == ["uv-script", "jobshelf"]
+    assert f"{rows.height} rows of `../prompts.jsonl`" in text and f"\n{rows['error'].count()} of them" in text
+    run = json.loads(re.search(r"```json\n(.*)\n```", text, re.DOTALL)[1])
+    held = json.loads((tmp_path / "work/out/run.json").read_text())
+    assert {name: run[name] for name in held} == held
+    assert json.loads(run["arguments"])["temperature"] == 0.25
+    assert run["versions"].keys() == {"datasets"}
 
 
-def test_one_row(script: Script, server: ChatServer, tmp_path: Path) -> None:
-    assert told(script(NAME, *asked(server, prompts(tmp_path, [{"prompt": "abc"}]), "./out")))["rows"] == 1
-    assert answers(tmp_path / "work/out")["response"].to_list() == ["cba"]
+def test_a_name_with_backticks_stays_code(script: Script, server: ChatServer, tmp_path: Path) -> None:
+    source = tmp_path / "a` [b](c) `\n# d.jsonl"
+    source.write_bytes(jsonl([{"prompt": "abc"}]))
+    done_well(script(NAME, *asked(server, source, "./out")))
+    text = (tmp_path / "work/out/README.md").read_text()
+    assert "' [b](c) ' # d.jsonl`" in text and "\n# d" not in text
 
 
 def test_a_disk_that_is_full(environment: dict[str, str], server: ChatServer, tmp_path: Path, script: Script) -> None:
     """No file may grow beyond 20 kB, and a part has more: it says so, and later goes on with what it has."""
     rows = [{"prompt": "".join(random.Random(number).choices(string.printable, k=9000))} for number in range(12)]
     words = asked(server, prompts(tmp_path, rows), "./out")
+    cached = {"HF_DATASETS_CACHE": str(tmp_path / "cache")}
+    done_well(script(NAME, *words, "--dry-run", env=environment | cached))
 
     def limited() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
     argv = [sys.executable, CATALOG / NAME, *words]
     done = subprocess.run(
-        argv, cwd=tmp_path / "work", env=environment, capture_output=True, text=True, preexec_fn=limited
+        argv, cwd=tmp_path / "work", env=environment | cached, capture_output=True, text=True, preexec_fn=limited
     )
-    assert done.returncode in {5, 6}, done.stderr
-    assert re.match(r"error: .*(File too large|disk).* Fix: ", done.stderr.splitlines()[-1])
-    assert told(script(NAME, *words))["rows"] == 12
+    assert "File too large" in refused(done, 5)
+    done_well(script(NAME, *words, env=environment | cached))
     assert answers(tmp_path / "work/out")["prompt"].to_list() == [row["prompt"] for row in rows]
 
 
@@ -366,11 +572,30 @@ def test_commits_that_fail_once(
     for number, fault in enumerate(FAULTS, 1):
         hub.fail(path="^/api/datasets/alice/out/commit/", method="POST", nth=number, times=1, **fault)
     words = asked(server, prompts(tmp_path), "alice/out", "--commit-every", "0")
-    assert told(script(NAME, *words, env=hub_environment))["rows"] == 23
+    done_well(script(NAME, *words, env=hub_environment))
     hub.clear_faults()
     folder = Path(client.snapshot_download("alice/out", repo_type="dataset", local_dir=tmp_path / "held"))
     assert answers(folder)["id"].to_list() == list(range(23))
     assert set(server.asked.values()) == {1}
+
+
+@pytest.mark.parametrize("status", [405, 422, 501])
+def test_a_hub_without_buckets(
+    script: Script,
+    server: ChatServer,
+    hub: Hub,
+    client: HfApi,
+    hub_environment: dict[str, str],
+    tmp_path: Path,
+    status: int,
+) -> None:
+    """A dataset needs none; for an output that is one, the Hub's answer is shown."""
+    for method in ("GET", "POST", "PUT"):
+        hub.fail(path="^/api/buckets", method=method, kind="status", status=status, times=1000)
+    done_well(script(NAME, *asked(server, prompts(tmp_path), "alice/out"), env=hub_environment))
+    assert "README.md" in client.list_repo_files("alice/out", repo_type="dataset")
+    done = script(NAME, *asked(server, prompts(tmp_path), "hf://buckets/alice/b/run"), env=hub_environment)
+    assert str(status) in refused(done, 5)
 
 
 def test_a_hub_that_refuses_for_good(
@@ -378,14 +603,14 @@ def test_a_hub_that_refuses_for_good(
 ) -> None:
     hub.fail(path="^/api/datasets/alice/out/commit/", method="POST", kind="status", status=403, nth=3, times=1000)
     words = asked(server, prompts(tmp_path), "alice/out", "--commit-every", "0")
-    done = script(NAME, *words, env=hub_environment)
-    assert done.returncode == 6
+    line = refused(script(NAME, *words, env=hub_environment), 6)
     hub.clear_faults()
-    command = shlex.split(done.stderr.rpartition("Fix: ")[2].partition(", ")[0])
+    command = shlex.split(line.rpartition("Fix: ")[2])
     env = hub_environment | {"HF_TOKEN": TOKEN}
-    assert command[0] == "hf", done.stderr
+    assert command[:2] == ["hf", "upload"], line
     pushed = subprocess.run(command, cwd=tmp_path / "work", env=env, capture_output=True, text=True)
     assert pushed.returncode == 0, pushed.stderr
+    done_well(script(NAME, *words, env=hub_environment))
     folder = Path(client.snapshot_download("alice/out", repo_type="dataset", local_dir=tmp_path / "held"))
     assert answers(folder)["id"].to_list() == list(range(23))
     assert set(server.asked.values()) == {1}

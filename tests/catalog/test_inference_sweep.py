@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from blocks.chat_server import chat_server
 from catalog.conftest import CATALOG
 from catalog.self_instruct import play
+from harness.chat_server import chat_server
 from jobshelf.rehearse import Outcome, Rehearsal, rehearse, to_text
 
 pytestmark = [pytest.mark.sweep, pytest.mark.timeout(3000)]

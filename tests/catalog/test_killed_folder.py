@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from blocks.killer import tree
 from catalog.conftest import CATALOG
+from harness.killer import tree
 from jobshelf.rehearse.fixtures import find_fixture
 from jobshelf.rehearse.trouble import spread
 from support import ROOT
@@ -22,7 +22,7 @@ RUNNER = """
 import os, runpy, sys
 sys.path.insert(0, os.environ["TESTS"])
 from pathlib import Path
-from blocks import killer
+from harness import killer
 folder, touch, script, *words = sys.argv[1:]
 seen = killer.die_at(int(touch), Path(folder))
 sys.argv = [script, *words]
@@ -65,4 +65,4 @@ def test_killed_while_it_writes_to_a_folder(
         if again.returncode != 0 or tree(tmp_path / f"at-{touch}" / "out") != tree(tmp_path / "whole" / "out"):
             wrong.append(f"killed at touch {touch} of {touches}: {again.returncode} {again.stderr}")
     assert not wrong, "\n".join(wrong)
-    record_property("figure", f"{name} to a folder: killed at {KILLS} of {touches} touches, 0 files lost, 0 left over")
+    record_property("figure", f"{name} to a folder: killed at {KILLS} of {touches} touches, 0 files lost")

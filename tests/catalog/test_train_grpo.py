@@ -1,288 +1,265 @@
-"""train_grpo.py as far as it comes without a model: its command line, its rewards, the rows that they need, its plan."""
+"""train_grpo.py as far as it comes without a model: where its rewards come from, and what is said when they fail."""
 
 from __future__ import annotations
 
-import importlib.util
+import argparse
+import asyncio
+import functools
+import hashlib
+import http.server
+import math
+import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
-from datasets import Dataset
-from huggingface_hub import CommitOperationAdd, HfApi, constants
 
-from catalog.conftest import CATALOG, Publish, jsonl
-from jobshelf.hub import Hub
-from jobshelf.rehearse.tiny_model import tiny_model
-from support import TOKEN
+from catalog.conftest import module
 
 NAME = "train_grpo.py"
-QUESTIONS = [
-    {"prompt": f"What is {number} + 1?", "answer": f"{number} + 1 is more.\n#### {number + 1}"} for number in range(12)
-]
+FILE = """
+from dataclasses import dataclass
+from statistics import mean
 
-Train = Callable[..., int]
+@dataclass
+class Words:
+    text: str
 
+def short(completions, **columns):
+    return [-len(_words(text)) for text in completions]
 
-@pytest.fixture(scope="module")
-def grpo() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("train_grpo", CATALOG / NAME)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+def right(completions, answer, **columns):
+    return [float(answer in text) for answer, text in zip(answer, completions)]
+
+def _words(text, completions=None):
+    return Words(text).text.split()
+
+def helper(texts):
+    return mean(map(len, texts))
+"""
+
+Refused = Callable[..., str]
 
 
 @pytest.fixture
-def train(grpo: ModuleType, hub: Hub, client: HfApi, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Train:
-    """`train("alice/d", "--rewards", "format")`: as far as it comes, into ./out, with the tiny model on the Hub."""
-    url = hub.endpoint
-    monkeypatch.setattr(constants, "ENDPOINT", url)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
-    monkeypatch.setenv("HF_TOKEN", TOKEN)
+def refused(capsys: pytest.CaptureFixture[str]) -> Refused:
+    """`refused(4, function, *arguments)`: the line on stderr with which the script stops."""
+
+    def call(code: int, function: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
+        with pytest.raises(SystemExit) as stopped:
+            function(*args, **kwargs)
+        said = capsys.readouterr().err
+        assert stopped.value.code == code, said
+        assert "Traceback" not in said
+        assert re.fullmatch(r"error: .*\. Fix: .*", said.splitlines()[-1])
+        return said.splitlines()[-1]
+
+    return call
+
+
+def load(**options: Any) -> dict[str, Any]:
+    names = ("reward_model_name_or_path", "reward_funcs", "reward_file")
+    return module(NAME).load_rewards(argparse.Namespace(**{**dict.fromkeys(names), **options}), 100)
+
+
+def write(folder: Path, text: str = FILE, name: str = "judge.py") -> str:
+    path = folder / name
+    path.write_text(text)
+    return str(path)
+
+
+# --- where rewards come from ---
+
+
+def test_the_functions_of_a_file_that_take_completions(tmp_path: Path) -> None:
+    rewards = load(reward_file=[write(tmp_path)])
+    assert list(rewards) == ["short", "right"]
+    assert rewards["short"](completions=["a b", "c"]) == [-2, -1]
+
+
+def test_a_file_is_not_imported_unless_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, "raise RuntimeError('imported')", "judge.py")
     monkeypatch.chdir(tmp_path)
-    client.create_repo("alice/tiny")
-    files = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=data) for name, data in tiny_model().items()]
-    client.create_commit("alice/tiny", files, commit_message="model")
-    return lambda data, *words: grpo.main([data, "./out", "--model", "alice/tiny", *words])
+    write(tmp_path, FILE, "other.py")
+    assert list(load(reward_file=["other.py"])) == ["short", "right"]
 
 
-def parse(grpo: ModuleType, *words: str) -> Any:
-    return grpo.parse_words(["alice/d", "alice/m", "--model", "alice/tiny", *words])
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[str]:
+    """The address of the file."""
+    write(tmp_path)
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/judge.py"
+        server.shutdown()
 
 
-def refusal(grpo: ModuleType, capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    with pytest.raises(SystemExit) as ended:
-        parse(grpo, *words)
-    assert ended.value.code == 2
-    return capsys.readouterr().err.splitlines()[-1]
+def test_a_file_at_an_address_with_its_sha256(served: str, refused: Refused) -> None:
+    right = hashlib.sha256(FILE.encode()).hexdigest()
+    assert list(load(reward_file=[f"{served}#sha256={right}"])) == ["short", "right"]
+    assert f"curl -sL {served} | sha256sum" in refused(2, load, reward_file=[served])
+    said = refused(4, load, reward_file=[f"{served}#sha256={right[::-1]}"])
+    assert f"has the sha256 {right}, expected {right[::-1]}" in said
 
 
-# --- the command line ---
+def test_a_function_of_a_module_in_this_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, FILE, "my_judges.py")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    assert list(load(reward_funcs=["my_judges.right"])) == ["right"]
 
 
-def test_right_answers_are_rewarded_where_nothing_is_said(grpo: ModuleType) -> None:
-    args = parse(grpo)
-    assert args.rewards == {"maths": 1.0}
-    assert (args.temperature, args.beta, args.loss_type, args.eval_strategy) == (1.0, 0.0, "dapo", "no")
+def test_the_order_is_that_of_trl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, "def polite(completions, **columns): return [1] * len(completions)", "my_manners.py")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/config.json").write_text("{}")
+    words = {"reward_file": [write(tmp_path)], "reward_funcs": ["my_manners.polite"]}
+    rewards = load(reward_model_name_or_path="model", **words)
+    assert list(rewards) == ["model", "polite", "short", "right"]
+    assert re.fullmatch("[0-9a-f]{64}", rewards["model"])  # which model it is
 
 
-@pytest.mark.parametrize(
-    ("words", "weights"),
-    [
-        (["--rewards", "maths", "format=0.2"], {"maths": 1.0, "format": 0.2}),
-        (["--rewards", "length", "regex=-1", "--regex", "sorry"], {"length": 1.0, "regex": -1.0}),
-        (["--reward_funcs", "accuracy_reward", "think_format_reward", "--reward_weights", "1", "0.5"], {"maths": 1.0, "think": 0.5}),
-        (["--reward-funcs", "get_soft_overlong_punishment"], {"length": 1.0}),
-    ],
-)  # fmt: skip
-def test_rewards_have_weights(grpo: ModuleType, words: Sequence[str], weights: Mapping[str, float]) -> None:
-    assert parse(grpo, *words).rewards == weights
+def test_a_changed_reward_is_another_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    write(tmp_path, FILE, "my_rules.py")
 
+    def digest(**words: Any) -> str:
+        args = argparse.Namespace(**{"reward_file": None, "reward_funcs": None, **words})
+        return module(NAME).digest_rewards(args, load(**words))
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["--rewards", "matsh"], "there is no reward 'matsh'; there are maths, exact, format, think, length, regex; did you mean maths?"),
-        (["--rewards", "my.module.reward"], "functions of your own cannot be loaded"),
-        (["--rewards", "maths", "accuracy_reward"], "the reward 'maths' is named twice"),
-        (["--rewards", "maths=much"], "'maths=much' has no number for a weight: write NAME=0.5"),
-        (["--rewards", "maths=0"], "the weight of 'maths' is no number other than 0"),
-        (["--rewards", "maths=nan"], "the weight of 'maths' is no number other than 0"),
-        (["--rewards", "maths", "think", "--reward-weights", "1"], "1 weights for 2 rewards"),
-        (["--rewards", "regex"], "--rewards regex and --regex PATTERN go together"),
-        (["--regex", "a"], "--rewards regex and --regex PATTERN go together"),
-        (["--rewards", "regex", "--regex", "(a"], "--regex '(a' is no regular expression"),
-        (["--target-length", "5"], "--target-length is for --rewards length"),
-        (["--num-generations", "1"], "a prompt needs 2 answers at least"),
-        (["--top-p", "1.5"], "'1.5' is more than 1"),
-        (["--temperature", "0"], "'0' is no number above 0"),
-        (["--loss-type", "ppo"], "invalid choice: 'ppo'"),
-        (["--max-prompt-length", "9"], "--max-prompt-length is gone"),
-    ],
-)  # fmt: skip
-def test_a_bad_command_line_is_answered(
-    grpo: ModuleType, capsys: pytest.CaptureFixture[str], words: Sequence[str], said: str
-) -> None:
-    assert said in refusal(grpo, capsys, *words)
-
-
-def test_an_eval_split_is_evaluated_on(grpo: ModuleType) -> None:
-    assert parse(grpo, "--eval-split", "test").eval_strategy == "steps"
-
-
-# --- the rows ---
+    by_file, by_module = {"reward_file": ["my_rules.py"]}, {"reward_funcs": ["my_rules.short"]}
+    before = digest(**by_file), digest(**by_module)
+    assert before == (digest(**by_file), digest(**by_module))
+    write(tmp_path, FILE.replace("-len", "-2 * len"), "my_rules.py")
+    assert not set(before) & {digest(**by_file), digest(**by_module)}
 
 
 @pytest.mark.parametrize(
-    ("value", "answer"),
+    ("text", "said"),
     [
-        ("72", "72"),
-        ("8 x 9 is\n#### 72", "72"),
-        ("It is \\boxed{72}.", "72"),
-        (72, "72"),
-        (72.0, "72"),
-        (0.5, "0.5"),
-        (float("nan"), None),
-        ("  ", None),
-        (None, None),
-        ("a solution without an end " * 60, None),
+        ("def (", "SyntaxError"),
+        ("import no_such_module", "No module named 'no_such_module'"),
+        ("def helper(texts): ...", "has no reward"),
+        ("from operator import add\ndef _private(completions): ...", "has no reward"),
     ],
 )
-def test_the_right_answer_of_a_cell(grpo: ModuleType, value: object, answer: str | None) -> None:
-    assert grpo.right_answer(value, 0, "answer", "d") == answer
-
-
-@pytest.mark.parametrize("column", ["answer", "solution"])
-def test_answers_are_routed(grpo: ModuleType, column: str) -> None:
-    rows = Dataset.from_list([{"prompt": "a", column: 3, "images": "b"}, {"prompt": "c", column: 4, "images": "d"}])
-    routed = grpo.route_answers(rows, {"maths": 1.0}, "d")
-    assert routed.to_list() == [{"prompt": "a", "answer": "3"}, {"prompt": "c", "answer": "4"}]
-
-
-def test_rewards_that_compare_with_nothing_get_no_answers(grpo: ModuleType) -> None:
-    rows = Dataset.from_list([{"prompt": "a", "answer": "3"}])
-    assert grpo.route_answers(rows, {"format": 1.0}, "d").to_list() == [{"prompt": "a"}]
-
-
-def test_a_row_without_an_answer_is_left_out_or_judged_by_the_others(
-    grpo: ModuleType, capsys: pytest.CaptureFixture[str]
-) -> None:
-    rows = Dataset.from_list([{"prompt": "a", "answer": None}, {"prompt": "b", "answer": "2"}])
-    assert grpo.route_answers(rows, {"maths": 1.0}, "d").to_list() == [{"prompt": "b", "answer": "2"}]
-    assert "1 of 2 rows have no answer in 'answer': they are left out" in capsys.readouterr().err
-    both = grpo.route_answers(rows, {"maths": 1.0, "length": 1.0}, "d").to_list()
-    assert both == [{"prompt": "a", "answer": None}, {"prompt": "b", "answer": "2"}]
-    assert "only the other rewards judge them" in capsys.readouterr().err
+def test_a_file_that_is_no_reward(tmp_path: Path, refused: Refused, text: str, said: str) -> None:
+    line = refused(4, load, reward_file=[write(tmp_path, text)])
+    assert said in line and "judge.py" in line
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("code", "words", "said"),
     [
-        ([{"prompt": "a", "result": 1}], "d has no column 'answer', only 'result'; the reward 'maths' compares with it. Fix: add --map result=answer"),
-        ([{"prompt": "a"}], "d has no column 'answer'; the reward 'maths' compares with it. Fix: add --map NAME=answer"),
-        ([{"prompt": "a", "answer": ""}], "no row of d has an answer in 'answer'"),
-        ([{"prompt": "a", "answer": ["1"]}], "'answer' holds list in row 1 of d: texts or numbers are expected"),
-    ],
-)  # fmt: skip
-def test_answers_that_are_not_there(grpo: ModuleType, rows: list[dict[str, Any]], said: str) -> None:
-    with pytest.raises(grpo.Stop) as stopped:
-        grpo.route_answers(Dataset.from_list(rows), {"maths": 1.0}, "d")
-    assert stopped.value.code == 4
-    assert said in str(stopped.value)
-
-
-def test_a_system_prompt_comes_first(grpo: ModuleType) -> None:
-    user, system = {"role": "user", "content": "a"}, {"role": "system", "content": "b"}
-    rows = Dataset.from_list([{"prompt": [user]}, {"prompt": [system, user]}])
-    told = grpo.add_system_prompt(rows, "Think.")["prompt"]
-    assert [[turn["content"] for turn in turns] for turns in told] == [["Think.", "a"], ["b", "a"]]
-    with pytest.raises(grpo.Stop, match=r"--system-prompt needs conversations.*--as-chat"):
-        grpo.add_system_prompt(Dataset.from_list([{"prompt": "a"}]), "Think.")
-
-
-# --- the plan ---
-
-
-def recipe(grpo: ModuleType, **values: int) -> Any:
-    found = grpo.TrainRecipe()
-    for name, value in values.items():
-        found.choose(name, None, value, "test")
-    return found
-
-
-@pytest.mark.parametrize(
-    ("batch", "passes", "processes", "answers"), [(8, 2, 1, 8), (4, 1, 4, 8), (2, 6, 1, 4), (1, 2, 3, 6)]
-)
-def test_whole_groups_are_taken(grpo: ModuleType, batch: int, passes: int, processes: int, answers: int) -> None:
-    grpo.check_groups(recipe(grpo, batch=batch, accumulation=passes, num_generations=answers), processes)
-
-
-@pytest.mark.parametrize(
-    ("batch", "passes", "processes", "answers", "fix"),
-    [
-        (4, 1, 1, 8, "write --gradient-accumulation-steps 2, or --num-generations 4"),
-        (4, 3, 1, 8, "write --gradient-accumulation-steps 2, or --num-generations 6"),
-        (1, 1, 1, 8, "write --gradient-accumulation-steps 8"),
-        (2, 1, 3, 8, "write --gradient-accumulation-steps 4, or --num-generations 6"),
+        (2, {}, "no reward was given"),
+        (2, {"reward_funcs": ["acuracy"]}, "there is no reward 'acuracy'"),
+        (2, {"reward_funcs": ["no.such.reward"]}, "cannot import the reward no.such.reward"),
+        (2, {"reward_funcs": ["math.no_such_reward"]}, "cannot import the reward math.no_such_reward"),
+        (2, {"reward_funcs": ["math.fsum", "math.fsum"]}, "two rewards are called fsum"),
+        (4, {"reward_file": ["missing.py"]}, "missing.py"),
     ],
 )
-def test_groups_that_a_step_would_cut_are_refused(
-    grpo: ModuleType, batch: int, passes: int, processes: int, answers: int, fix: str
-) -> None:
-    with pytest.raises(grpo.Stop) as stopped:
-        grpo.check_groups(recipe(grpo, batch=batch, accumulation=passes, num_generations=answers), processes)
-    assert stopped.value.code == 2
-    assert stopped.value.fix == fix
-    assert f"a step has {batch * passes * processes} answers" in stopped.value.message
+def test_a_reward_that_is_not_there(refused: Refused, code: int, words: dict[str, list[str]], said: str) -> None:
+    assert said in refused(code, load, **words)
 
 
-def test_a_prompt_leaves_room_for_its_answer(grpo: ModuleType) -> None:
-    assert grpo.longest_prompt(parse(grpo), 1024, 512) == 512
-    assert grpo.longest_prompt(parse(grpo, "--max-length", "100"), 1024, 512) == 100
-    assert grpo.longest_prompt(parse(grpo), 131_072, 512) == 4096
-    with pytest.raises(grpo.Stop, match=r"leave no room for a prompt.*--max-completion-length 512"):
-        grpo.longest_prompt(parse(grpo), 1024, 1024)
-    with pytest.raises(grpo.Stop, match=r"exceed the model's context of 1024.*--max-length 512"):
-        grpo.longest_prompt(parse(grpo, "--max-length", "513"), 1024, 512)
-
-
-def test_vllm_needs_a_gpu_and_a_version_that_trl_supports(grpo: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    on_cpu = grpo.choose_generator(None, on_cpu=True)
-    assert (on_cpu.value, on_cpu.reason) == (False, "no GPU: TRL cannot run vLLM on a CPU, transformers generates")
-    assert not grpo.choose_generator(None, on_cpu=False).value
-    with pytest.raises(grpo.Stop, match=r"TRL cannot run vLLM on a CPU.*leave --use-vllm out") as stopped:
-        grpo.choose_generator(True, on_cpu=True)
-    assert stopped.value.code == 5
-    with pytest.raises(grpo.Stop, match=r"vLLM is not installed.*uv run --with"):
-        grpo.choose_generator(True, on_cpu=False)
+# --- how many weights ---
 
 
 @pytest.mark.parametrize(
-    ("version", "used"),
-    [("0.21.2", False), ("0.22.0", True), ("0.31.1+cu129", True), ("0.32.0", False), ("1.0", False)],
+    ("given", "weights"),
+    [(None, [1.0, 1.0, 1.0]), ([0.5], [0.5, 1.0, 1.0]), ([1, 0, -2.5], [1, 0, -2.5])],
 )
-def test_versions_of_vllm(grpo: ModuleType, tmp_path: Path, version: str, used: bool) -> None:
-    found = tmp_path / f"vllm-{version}.dist-info"
-    found.mkdir()
-    (found / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {version}\n")
-    sys.path.insert(0, str(tmp_path))
-    try:
-        assert grpo.choose_generator(None, on_cpu=False).value is used
-    finally:
-        sys.path.remove(str(tmp_path))
+def test_a_reward_without_a_weight_weighs_1(given: list[float] | None, weights: list[float]) -> None:
+    assert module(NAME).weigh(given, ["accuracy_reward", "short", "right"]) == weights
 
 
-# --- the whole script, until it would load a model ---
+@pytest.mark.parametrize("given", [[1, 2], [math.nan]])
+def test_weights_that_are_too_many_or_no_numbers(refused: Refused, given: list[float]) -> None:
+    assert "short" in refused(2, module(NAME).weigh, given, ["short"])
+
+
+# --- what a reward is given, and what it returns ---
+
+
+def test_a_reward_gets_the_columns_it_asks_for(refused: Refused) -> None:
+    def right(completions: Any, solution: Any, level: int = 1, **columns: Any) -> Any: ...
+    def narrow(completions: Any, solution: Any) -> Any: ...
+
+    check = module(NAME).check_columns
+    check({"right": right, "alice/judge": "c0ffee"}, ["prompt", "solution"])
+    said = refused(4, check, {"right": right}, ["prompt", "answer"])
+    assert "reward right needs a column 'solution'; there are prompt, answer" in said and "--map" in said
+    assert "**kwargs" in refused(4, check, {"narrow": narrow}, ["prompt", "solution"])
+
+
+def give(value: Any) -> Callable[..., Any]:
+    """A reward that returns it, or what it makes of the completions."""
+    return lambda completions, **columns: value(completions) if callable(value) else value
+
+
+def judged(value: Any) -> Any:
+    reward = module(NAME).guarded("mine", give(value))
+    assert reward.__name__ == "mine"  # as TRL's log calls it
+    return reward(completions=["a", "bb"], prompts=["p", "p"], answer=["a", "b"])
+
+
+def test_numbers_and_none_reach_trl() -> None:
+    assert judged([1, None]) == [1.0, None]
+    assert judged((True, 0.25)) == [1.0, 0.25]
+    assert judged(lambda texts: map(len, texts)) == [1.0, 2.0]
 
 
 @pytest.mark.parametrize(
-    ("rows", "words", "code", "said"),
+    ("value", "said"),
     [
-        ([{"question": "a", "answer": "1"}], [], 4, "Fix: add --map question=prompt"),
-        ([{"prompt": "a", "result": 1}], [], 4, "add --map result=answer"),
-        ([{"prompt": "a", "completions": "b", "answer": "1"}], [], 4, "completions"),
-        ([{"prompt": "", "answer": "1"}], [], 4, "GRPO"),
-        ([{"prompt": 7, "answer": "1"}], [], 4, "GRPO"),
-        ([], [], 4, "rows"),
-        (QUESTIONS, ["--system-prompt", "Think."], 2, "add --as-chat"),
-        (QUESTIONS, ["--use-vllm"], 5, "TRL cannot run vLLM on a CPU"),
+        ([1.0], "the reward mine returned 1 numbers for 2 completions"),
+        ([1.0, math.nan], "the reward mine returned nan"),
+        ([math.inf, 0], "the reward mine returned inf"),
+        ([1.0, "high"], "could not convert string to float: 'high'"),
+        (0.5, "'float' object is not iterable"),
+        (None, "'NoneType' object is not iterable"),
+        (lambda texts: {}[texts[0]], "the reward mine failed at test_train_grpo.py:"),
     ],
-)  # fmt: skip
-def test_bad_input_ends_before_a_model_is_loaded(
-    train: Train,
-    publish: Publish,
-    capsys: pytest.CaptureFixture[str],
-    rows: list[dict[str, Any]],
-    words: Sequence[str],
-    code: int,
-    said: str,
-) -> None:
-    publish("alice/d", {"train.jsonl": jsonl(rows)})
-    assert train("alice/d", *words) == code
-    found = capsys.readouterr()
-    assert (found.out, said in found.err.splitlines()[-1]) == ("", True), found.err
-    assert "torch" not in sys.modules
+)
+def test_what_is_no_reward_is_named(refused: Refused, value: Any, said: str) -> None:
+    assert said in refused(4, judged, value)
+
+
+def test_an_asynchronous_reward(refused: Refused) -> None:
+    loops = set()
+
+    async def slow(completions: list[str], **columns: Any) -> list[float]:
+        loops.add(id(asyncio.get_running_loop()))
+        await asyncio.sleep(0)
+        return [float(len(text)) for text in completions]
+
+    reward = module(NAME).guarded("slow", slow)
+    assert reward(completions=["a", "bb"]) == [1.0, 2.0]
+    assert reward(completions=["ccc"]) == [3.0]
+    assert len(loops) == 1  # clients are bound to theirs
+
+    async def broken(completions: list[str], **columns: Any) -> list[float]:
+        raise TimeoutError("the judge is away")
+
+    assert "the judge is away" in refused(4, module(NAME).guarded("broken", broken), completions=["a"])
+
+
+def test_rewards_of_trl_read_text_and_numbers() -> None:
+    """By themselves they take conversations, and solutions that are text."""
+
+    def trl_reward(completions: Any, solution: Any, **columns: Any) -> list[float]:
+        return [float(chat[0]["content"] == right) for chat, right in zip(completions, solution, strict=True)]
+
+    reward = module(NAME).reading_text(trl_reward)
+    assert reward.__name__ == "trl_reward"
+    chats = [[{"role": "assistant", "content": "7"}], [{"role": "assistant", "content": "8"}]]
+    assert reward(completions=chats, solution=[7, 9], level=[1, 2]) == [1.0, 0.0]
+    assert reward(completions=["7", ""], solution=["7", None]) == [1.0, 1.0]

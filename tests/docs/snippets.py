@@ -23,7 +23,21 @@ from support import ROOT
 
 LANGUAGES = {"bash", "sh", "python", "json", "text", "toml", "yaml", "", "mermaid"}
 # Programs of others that the texts name; that a shell can read the line is all that is asked of them.
-OTHERS = {"pip", "pipx", "ollama", "llama-cli", "export", "git", "cd", "python3", "python", ".", "trackio", "npx"}
+OTHERS = {
+    "pytest",
+    "pip",
+    "pipx",
+    "ollama",
+    "llama-cli",
+    "export",
+    "git",
+    "cd",
+    "python3",
+    "python",
+    ".",
+    "trackio",
+    "npx",
+}
 # Commands that running text names without what must follow.
 SPOKEN_OF = (["jobs", "uv", "run"], ["jobs"], ["jobs", "scheduled", "uv", "run"])
 _FENCE = re.compile(
@@ -96,7 +110,7 @@ def trouble(command: Sequence[str]) -> str | None:
     if words[:1] == ["env"] or "=" in words[0]:
         words = words[next(number for number, word in enumerate(words) if number and "=" not in word) :]
     if words[0] == "uvx":
-        words = words[1:]
+        words = words[3:] if words[1] == "--with" else words[1:]
     if words[:2] == ["uv", "run"]:
         return _by_uv(words[2:])
     if words[0] == "jobshelf":
@@ -104,6 +118,8 @@ def trouble(command: Sequence[str]) -> str | None:
     if words[0] == "hf":
         return _by_hf(words[1:])
     if words[0] == "copier":
+        if words[1] in {"update", "check-update"}:
+            return None
         return None if words[1] == "copy" and len(words) >= 4 else "copier copies SOURCE DESTINATION"
     return None if words[0] in OTHERS else f"{words[0]} is no program that the texts may name"
 

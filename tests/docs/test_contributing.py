@@ -23,11 +23,11 @@ def test_a_script_in_five_steps(environment, tmp_path):
     assert made.returncode == 0, made.stderr
     assert made.stdout.split() == ["index.json", "catalog/count-words.py", "tests/catalog/test_count_words.py"]
     left = type_(vet)
-    assert left.returncode == 1 and "UVS603 a placeholder of the template is left" in left.stdout
+    assert left.returncode == 1 and "UVS603 2 placeholders of the template are left" in left.stdout
 
     script = clone / "catalog" / "count-words.py"
     text = script.read_text(encoding="utf-8")
-    written = text.replace("    # TODO(jobshelf): what to find out about the rows\n", "").replace(
+    written = text.replace("    # TODO(jobshelf): find out what you want to know\n", "").replace(
         '    return {"columns": sorted({name for row in rows for name in row})}\n',
         '    return {"words": sum(len(str(value).split()) for row in rows for value in row.values())}\n',
     )

@@ -12,14 +12,15 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from docs.snippets import LANGUAGES, Snippet, commands, is_shell, shell_lines, snippets, trouble
-from jobshelf.blocks import load
 from jobshelf.derive import check_derived, has_derived, write_derived
 from jobshelf.errors import EXIT_CODES, InputError, JobshelfError
 from jobshelf.guides import GUIDES, TABLES, with_tables
+from jobshelf.hardware import price_table
 from jobshelf.hub import Account, serve
 from jobshelf.index import load_index
 from jobshelf.publish import publish
 from jobshelf.shelf import find_shelf
+from row_formats import inspect_rows
 from support import ROOT, TOKEN
 
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -147,7 +148,7 @@ def test_the_columns_of_each_method_are_ready_for_it():
             names = re.findall(r"`(\w+)`", way)
             rows = [{name: values.get(name, f"{name} {number}") for name in names} for number in range(8)]
             rows = [row | ({"label": bool(number % 2)} if "label" in names else {}) for number, row in enumerate(rows)]
-            verdicts = {one.method: one.status for one in load("formats").inspect_rows(rows, {})}
+            verdicts = {one.method: one.status for one in inspect_rows(rows)}
             assert verdicts[method] == "READY", (method, names, verdicts)
             seen.add(method)
     assert seen == {"SFT", "DPO", "Reward", "GRPO", "RLOO", "KTO"}
@@ -161,7 +162,7 @@ def test_errors_of_old_guides_do_not_come_back(path):
 
 
 def test_every_guide_is_known_and_begins_with_its_title():
-    assert {path.stem for path in DOCS} == {*GUIDES, "architecture", "publishing"}
+    assert {path.stem for path in DOCS} == {*GUIDES, "architecture", "commands", "publishing"}
     for path in DOCS:
         assert re.match(r"# \S", path.read_text(encoding="utf-8")), path.name
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -179,7 +180,7 @@ def test_every_table_is_used_and_says_something():
     index = load_index(find_shelf(ROOT))
     assert all(f"| {code} |" in TABLES["exit-codes"](index) for code in EXIT_CODES)
     assert all(f"| `{entry.id}` |" in TABLES["scripts"](index) for entry in index.entries)
-    assert all(f"| `{name}` |" in TABLES["flavors"](index) for name in load("flavors").FLAVORS)
+    assert all(f"| `{name}` |" in TABLES["flavors"](index) for name in price_table().flavors)
 
 
 def test_a_stale_table_and_a_changed_skill_are_found_and_mended(make_shelf):

@@ -2,7 +2,6 @@
 
 `gguf_models.py make BASE FOLDER` makes them beside each other in FOLDER, with answers.json; BASE is the tiny model of the
 rehearsals, whose tokenizer they all have. `gguf_models.py read FILE...` prints what llama.cpp says for each file.
-`gguf_models.py weigh FILE MATRIX` writes an importance matrix for it, as llama-imatrix would.
 
 The converter knows a byte-level BPE by the hash of a real vocabulary only, and reads the tokenizer of Qwen and Gemma from
 tokenizer.model where there is one: so they get the same words as a SentencePiece model.
@@ -55,6 +54,8 @@ def make(base: Path, folder: Path) -> None:
     tuned = adapted(folder / "llama")
     tuned.save_pretrained(folder / "adapter")
     answers["adapter"] = greedy(tuned)
+    answers["padded"] = greedy(padded(folder / "llama", folder / "padded"))
+    answers["worded"] = greedy(worded(folder / "llama", folder / "worded"))
     pickled(folder / "gemma", folder / "pickled")
     answers["pickled"] = answers["gemma"]
     (folder / "answers.json").write_text(json.dumps(answers))
@@ -98,6 +99,37 @@ def adapted(base: Path) -> Any:
     options = {"r": 8, "lora_alpha": 16, "use_rslora": True, "use_dora": True, "init_lora_weights": False}
     tuned = get_peft_model(model, LoraConfig(target_modules="all-linear", alpha_pattern={"q_proj": 4}, **options))
     return taught(tuned)
+
+
+def padded(model: Path, folder: Path) -> Any:
+    """Write the model with more rows in its embedding than its tokenizer has tokens, and return it."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    padded = AutoModelForCausalLM.from_pretrained(model, dtype=torch.bfloat16)
+    padded.resize_token_embeddings(576, mean_resizing=False)
+    padded.save_pretrained(folder)
+    for path in model.glob("tokenizer*"):
+        shutil.copy(path, folder)
+    return padded.float()
+
+
+def worded(model: Path, folder: Path) -> Any:
+    """Write an adapter that brings two tokens, with its embedding, its head and its tokenizer, and return the model."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer.add_tokens(["<one>", "<two>"], special_tokens=True)
+    network = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    network.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    whole = ["embed_tokens", "lm_head"]
+    config = LoraConfig(target_modules=["q_proj", "v_proj"], modules_to_save=whole, task_type="CAUSAL_LM")
+    tuned = taught(get_peft_model(network, config))
+    tuned.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return tuned
 
 
 def pickled(model: Path, folder: Path) -> None:
@@ -178,31 +210,8 @@ def read(files: list[Path]) -> None:
     print(json.dumps(found))
 
 
-def weigh(file: Path, matrix: Path) -> None:
-    """Write an importance matrix in which every other input of each layer matters a thousand times more than its neighbour."""
-    import gguf
-    import numpy as np
-
-    writer = gguf.GGUFWriter(matrix, "imatrix")
-    writer.add_string("general.type", "imatrix")
-    writer.add_array("imatrix.datasets", ["none"])
-    writer.add_uint32("imatrix.chunk_count", 1)
-    writer.add_uint32("imatrix.chunk_size", len(PROMPT))
-    for tensor in gguf.GGUFReader(file).tensors:
-        if tensor.name.startswith("blk.") and len(tensor.shape) == 2:
-            sums = np.where(np.arange(tensor.shape[0]) % 2, 1000, 1).astype(np.float32)
-            writer.add_tensor(f"{tensor.name}.in_sum2", sums.reshape(1, -1) * len(PROMPT))
-            writer.add_tensor(f"{tensor.name}.counts", np.array([[len(PROMPT)]], np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-
-
 if __name__ == "__main__":
     if sys.argv[1] == "make":
         make(Path(sys.argv[2]), Path(sys.argv[3]))
-    elif sys.argv[1] == "weigh":
-        weigh(Path(sys.argv[2]), Path(sys.argv[3]))
     else:
         read([Path(word) for word in sys.argv[2:]])

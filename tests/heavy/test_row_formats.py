@@ -1,4 +1,4 @@
-"""The block `formats` against TRL itself: what it says of each row format, and what one training step says."""
+"""dataset_inspector.py against TRL itself: what it says of each row format, and what one training step says."""
 
 from __future__ import annotations
 
@@ -13,13 +13,11 @@ from typing import Any
 import pytest
 
 from heavy.conftest import RunScript
-from jobshelf import blocks
-from row_formats import CASES
+from row_formats import CASES, METHODS, inspect_rows
 
 pytestmark = [pytest.mark.heavy, pytest.mark.training, pytest.mark.timeout(900)]
 
-formats = blocks.load("formats")
-TRAINED = ("SFT", "DPO", "KTO", "Reward", "GRPO", "RLOO")  # TRL 1.16 has no trainer for the other methods
+READY, NEEDS_MAPPING, INCOMPATIBLE = "READY", "NEEDS MAPPING", "INCOMPATIBLE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,20 +31,18 @@ class Question:
 
     def to_case(self) -> dict[str, Any]:
         # Where the rules say yes, a template that refuses roles must agree; where they say no, the mildest must.
-        strict = self.mapping is not None or self.status == formats.READY
+        strict = self.mapping is not None or self.status == READY
         return {"method": self.method, "rows": CASES[self.name][1], "mapping": self.mapping, "strict": strict}
 
     def disagrees(self, refusal: str | None) -> bool:
-        if self.mapping is not None or self.status == formats.READY:
+        if self.mapping is not None or self.status == READY:
             return refusal is not None
-        return self.status == formats.INCOMPATIBLE and refusal is None
+        return self.status == INCOMPATIBLE and refusal is None
 
 
 def questions() -> Iterator[Question]:
     for name, (_, rows) in CASES.items():
-        for verdict in formats.inspect_rows(rows):
-            if verdict.method not in TRAINED:
-                continue
+        for verdict in inspect_rows(rows):
             yield Question(name=name, method=verdict.method, status=verdict.status, mapping=None)
             if verdict.mapping:
                 yield Question(name=name, method=verdict.method, status=verdict.status, mapping=verdict.mapping)
@@ -74,12 +70,12 @@ def test_trl_agrees(run_script: RunScript, tmp_path: Path, record_property: Call
 
 def table(asked: list[Question], answers: list[str | None]) -> Iterator[str]:
     """Yield a line a method: how often TRL took what the rules call READY, mapped, NEEDS MAPPING, INCOMPATIBLE."""
-    counts: dict[str, Counter[str]] = {method: Counter() for method in TRAINED}
+    counts: dict[str, Counter[str]] = {method: Counter() for method in METHODS}
     for question, answer in zip(asked, answers, strict=True):
         what = "mapped" if question.mapping else question.status
         counts[question.method].update([what, "agree" if not question.disagrees(answer) else "disagree"])
         counts[question.method].update([f"{what} accepted"] if answer is None else [])
-    whats = (formats.READY, "mapped", formats.NEEDS_MAPPING, formats.INCOMPATIBLE)
+    whats = (READY, "mapped", NEEDS_MAPPING, INCOMPATIBLE)
     for method, count in counts.items():
         shown = ", ".join(f"{what} {count[f'{what} accepted']}/{count[what]}" for what in whats)
         yield f"formats and TRL, {method}: accepted of {shown}"

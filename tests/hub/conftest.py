@@ -79,6 +79,16 @@ def ask(hub: Hub) -> Ask:
 
 
 @pytest.fixture
+def instrument(ask: Ask, hub: Hub) -> Ask:
+    """`instrument("GET", "/_hub/journal")`: what another process that knows the secret asks."""
+
+    def request(method: str, path: str, *, body: bytes | dict | None = None) -> Answer:
+        return ask(method, path, token=hub.instruments_secret, body=body, **{"Content-Type": "application/json"})
+
+    return request
+
+
+@pytest.fixture
 def login(environment: dict[str, str], hub: Hub) -> dict[str, str]:
     """The environment of a user with an empty home who is logged in as `ada`."""
     return environment | {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": ADA.token}

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import time
 
 import pytest
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hub.contract import ADA, Ask, commit_of
 from jobshelf.hub import Hub
+from jobshelf.hub.faults import PathPattern
 
 PATH = "/api/agent-harnesses"
 COMMIT = "/api/datasets/ada/x/commit/main"
@@ -133,7 +137,7 @@ def test_a_client_that_gives_up(hub: Hub, ada: HfApi, head: str, kind: str, wrot
     body = commit_of({"a.txt": b"1"})
     address, _, port = hub.endpoint.removeprefix("http://").partition(":")
     with socket.create_connection((address, int(port))) as connection:
-        start = f"POST {COMMIT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ADA.token}\r\n"
+        start = f"POST {COMMIT} HTTP/1.1\r\nHost: {address}:{port}\r\nAuthorization: Bearer {ADA.token}\r\n"
         connection.sendall(f"{start}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         connection.settimeout(0.1)
         with pytest.raises(TimeoutError):
@@ -151,7 +155,7 @@ def test_a_request_is_not_held_for_a_client_that_has_left(hub: Hub, ada: HfApi, 
     fault = hub.fail(path="/commit/", kind="delay", seconds=3600)
     address, _, port = hub.endpoint.removeprefix("http://").partition(":")
     with socket.create_connection((address, int(port))) as connection:
-        connection.sendall(f"POST {COMMIT} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".encode())
+        connection.sendall(f"POST {COMMIT} HTTP/1.1\r\nHost: {address}:{port}\r\nContent-Length: 0\r\n\r\n".encode())
         until = time.monotonic() + 20
         while not fault.struck and time.monotonic() < until:
             time.sleep(0.02)
@@ -165,7 +169,7 @@ def test_a_request_that_is_held_is_reset_when_its_fault_is_lifted(ask: Ask, hub:
     fault = hub.fail(path="/commit/", kind="delay", seconds=3600)
     address, _, port = hub.endpoint.removeprefix("http://").partition(":")
     with socket.create_connection((address, int(port))) as connection:
-        start = f"POST {COMMIT} HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n\r\n"
+        start = f"POST {COMMIT} HTTP/1.1\r\nHost: {address}:{port}\r\nContent-Length: 10000000\r\n\r\n"
         connection.sendall(start.encode() + b"x" * 100_000)
         until = time.monotonic() + 20
         while not fault.struck and time.monotonic() < until:
@@ -177,13 +181,13 @@ def test_a_request_that_is_held_is_reset_when_its_fault_is_lifted(ask: Ask, hub:
     assert ada.dataset_info("ada/x").sha == head
 
 
-def test_faults_are_planned_from_another_process(ask: Ask, hub: Hub):
-    made = ask("POST", "/_hub/faults", body={"path": "harness", "kind": "status", "status": 429, "times": 2})
+def test_faults_are_planned_from_another_process(ask: Ask, instrument: Ask, hub: Hub):
+    made = instrument("POST", "/_hub/faults", body={"path": "harness", "kind": "status", "status": 429, "times": 2})
     assert (made.status, made.json["seen"]) == (200, 0)
     assert ask("GET", PATH).status == 429
-    (listed,) = ask("GET", "/_hub/faults").json
+    (listed,) = instrument("GET", "/_hub/faults").json
     assert (listed["path"], listed["seen"], listed["struck"]) == ("harness", 1, 1)
-    assert ask("DELETE", "/_hub/faults").status == 200
+    assert instrument("DELETE", "/_hub/faults").status == 200
     assert ask("GET", PATH).status == 200
 
 
@@ -193,7 +197,7 @@ def test_faults_are_planned_from_another_process(ask: Ask, hub: Hub):
         ({"path": "x"}, "a fault of kind 'status' has a status"),
         ({"path": "x", "kind": "reset", "status": 500}, "a fault of kind 'status' has a status"),
         ({"path": "x", "status": 99}, "from 200 to 599, found status with 99"),
-        ({"path": "(", "kind": "reset"}, "'path' is not a regular expression"),
+        ({"path": "x" * 1_000_000, "kind": "reset"}, "'path' has at most 4096 characters, found 1000000"),
         ({"path": "x", "kind": "explode"}, "expected one of status, delay, reset, lost, truncate"),
         ({"path": "x", "kind": "delay"}, "above 0 for a delay, found 0"),
         ({"path": "x", "kind": "delay", "seconds": 1e9}, "'seconds' must be up to 3600"),
@@ -203,8 +207,67 @@ def test_faults_are_planned_from_another_process(ask: Ask, hub: Hub):
         ({"path": "x", "status": 500, "headers": {"a b": "c"}}, "'a b' does not fit"),
     ],
 )
-def test_a_fault_that_could_not_strike_is_refused(ask: Ask, hub: Hub, fault: dict, message: str):
-    answer = ask("POST", "/_hub/faults", body=fault)
+def test_a_fault_that_could_not_strike_is_refused(instrument: Ask, fault: dict, message: str):
+    answer = instrument("POST", "/_hub/faults", body=fault)
     assert answer.status == 400
     assert message in answer.json["error"]
-    assert ask("GET", "/_hub/faults").json == []
+    assert instrument("GET", "/_hub/faults").json == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "matches"),
+    [
+        ("", "/a", True),
+        ("/commit/", "/api/datasets/a/b/commit/main", True),
+        ("/commit/", "/api/datasets/a/b/tree/main", False),
+        ("^/splits", "/splits?dataset=a", True),
+        ("^/splits", "/a/splits", False),
+        ("/jobs/ada$", "/api/jobs/ada", True),
+        ("/jobs/ada$", "/api/jobs/ada/1", False),
+        ("^/a$", "/a", True),
+        ("^/a$", "/a/a", False),
+        ("/resolve/*/a.py", "/x/resolve/0a1b/a.py", True),
+        ("/resolve/*/a.py", "/x/resolve/a.py", False),
+        ("/resolve/*/a.py", "/x/resolve/0a1b/axpy", False),
+        ("^/a*a$", "/a", False),
+        ("^/a*a$", "/aa", True),
+        ("^/*b*c$", "/abc", True),
+        ("^/*b*c$", "/acb", False),
+        ("a*a", "/a", False),
+        ("^*$", "", True),
+        ("$", "/a", True),
+        ("/a?b=(1|2)", "/a?b=(1|2)", True),
+        ("/a.b", "/axb", False),
+    ],
+)
+def test_what_a_pattern_matches(pattern: str, path: str, matches: bool):
+    assert PathPattern(text=pattern).matches(path) is matches
+
+
+@given(pattern=st.text("ab*", max_size=6), start=st.booleans(), end=st.booleans(), path=st.text("ab", max_size=8))
+def test_a_pattern_means_what_the_regular_expression_means(pattern: str, start: bool, end: bool, path: str):
+    expected = re.search("^" * start + pattern.replace("*", ".*") + r"\Z" * end, path) is not None
+    assert PathPattern(text="^" * start + pattern + "$" * end).matches(path) is expected
+
+
+HOSTILE = (
+    "^/(a+)+$",
+    "^/((a+)+)+$",
+    "a*" * 2048,
+    "a" * 2000 + "*" + "a" * 2000 + "b",
+    "*" * 4096,
+    "b" + "a" * 98,
+    "(" * 4096,
+)
+
+
+@pytest.mark.parametrize("pattern", HOSTILE, ids=lambda text: text[:12])
+def test_as_many_faults_as_there_may_be_hold_no_request_up(ask: Ask, instrument: Ask, pattern: str):
+    fault = {"path": pattern, "kind": "status", "status": 500, "method": "GET", "nth": 1_000_000}
+    for _ in range(256):
+        assert instrument("POST", "/_hub/faults", body=fault).status == 200
+    refused = instrument("POST", "/_hub/faults", body=fault)
+    assert (refused.status, refused.json["error"]) == (400, "there are 256 faults already: clear them first")
+    start = time.monotonic()
+    assert ask("GET", "/" + "a" * 30_000 + "!").status == 404
+    assert time.monotonic() - start < 2

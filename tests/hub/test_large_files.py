@@ -165,6 +165,18 @@ def test_a_broken_xet_upload_is_refused(ask: Ask, ada: HfApi):
         assert answer.status == 400
 
 
+@pytest.mark.parametrize("shard", [b"half a sh", b""])
+def test_an_upload_that_another_client_is_still_sending_is_passed_over(ask: Ask, ada: HfApi, hub: Hub, shard: bytes):
+    ada.create_repo(**DATA)
+    for _ in range(3):  # whichever the Hub looks at first
+        address = ask("GET", "/api/datasets/ada/data/xet-write-token/main", token=ADA.token).json["casUrl"]
+        folder = Path(address.removeprefix("local://")) / "xet" / "xorbs" / "shards"
+        folder.mkdir(parents=True)
+        (folder / "half.mdb").write_bytes(shard)
+    ada.upload_file(path_or_fileobj=CONTENT, path_in_repo="a.bin", **DATA)
+    assert ada.file_exists(filename="a.bin", **DATA)
+
+
 def test_a_large_file_goes_in_parts(python: Python, login: dict[str, str], hub: Hub, tmp_path: Path, ada: HfApi):
     content = CONTENT * 16
     (tmp_path / "large").write_bytes(content)

@@ -8,9 +8,8 @@ from html.parser import HTMLParser
 import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
 
-from hub.contract import ADA, Ask, commit_of
+from hub.contract import ADA, Ask
 
-HOSTILE = "<script>alert(1)</script>"
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 
@@ -41,32 +40,33 @@ class Cells(HTMLParser):
 def test_an_empty_hub_says_so(ask: Ask):
     answer = ask("GET", "/")
     assert (answer.status, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
-    assert Cells(answer.body.decode()).cells.count("none") == 3
+    assert Cells(answer.body.decode()).cells.count("none") == 2
 
 
-def test_repos_jobs_and_requests(ada: HfApi, ask: Ask):
-    ada.create_repo("ada/data", repo_type="dataset", private=True)
+def test_public_repos_and_jobs(ada: HfApi, ask: Ask):
+    ada.create_repo("ada/data", repo_type="dataset")
     ada.create_repo("acme/model")
     job = ada.run_job(image="x", command=["sh", "-c", "exit 3"], namespace="ada")
     ada.wait_for_job(job.id, namespace="ada", poll_interval=0.05)
     cells = [cell.strip() for cell in Cells(ask("GET", "/").body.decode()).cells]
     place = cells.index("ada/data")
-    assert cells[place - 1 : place + 3] == ["dataset", "ada/data", "private", ada.dataset_info("ada/data").sha[:12]]
-    assert cells[cells.index(job.id) + 2] == "ERROR: Job failed with exit code: 3"
-    assert "/api/repos/create" in cells
+    assert cells[place - 1 : place + 3] == ["dataset", "ada/data", "public", ada.dataset_info("ada/data").sha[:12]]
+    assert cells[cells.index(job.id) + 2] == "ERROR"
 
 
-def test_what_others_named_does_not_run(ada: HfApi, ask: Ask):
-    ask("GET", f"/api/models?search={HOSTILE}&x='\"")
-    ask("POST", "/api/datasets/ada/x/commit/main", token=ADA.token, body=commit_of({HOSTILE: b"1"}))
-    job = ada.run_job(image=HOSTILE, command=[HOSTILE], labels={"name": HOSTILE}, namespace="ada")
+def test_nothing_private_is_shown(ada: HfApi, ask: Ask):
+    ada.create_repo("ada/hidden", repo_type="dataset", private=True)
+    added = [CommitOperationAdd("hidden.txt", b"hidden")]
+    ada.create_commit("ada/hidden", added, commit_message="hidden", repo_type="dataset")
+    job = ada.run_job(image="x", command=["false", "hidden"], labels={"name": "hidden"}, namespace="ada")
     ada.wait_for_job(job.id, namespace="ada", poll_interval=0.05)
     answer = ask("GET", "/")
     page = Cells(answer.body.decode())
-    assert "script" not in page.tags
-    assert HOSTILE in page.cells
-    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert page.tags.isdisjoint({"script", "a", "img", "form"})
+    assert job.id in page.cells
+    assert "hidden" not in answer.body.decode()
     assert ADA.token not in answer.body.decode()
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
 
 
 def test_a_static_space_is_shown_by_a_link(ada: HfApi, ask: Ask):

@@ -9,11 +9,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from jobs.helpers import Shards, asked_to
+from jobs.helpers import Shards
+from jobshelf.blocks import block_folder, list_blocks
 from jobshelf.index import load_index
 from jobshelf.jobs import Target, find_target
 from jobshelf.publish import publish
-from jobshelf.scaffold import new
 from jobshelf.shelf import find_shelf
 from support import ROOT, TOKEN
 
@@ -54,18 +54,15 @@ def script_of(tmp_path) -> Callable[..., Target]:
 
 @pytest.fixture(scope="session")
 def shardable(tmp_path_factory) -> Path:
-    """A script from the templates with parts of two rows, to which the folder that WHIMS names can do things."""
-    folder = tmp_path_factory.mktemp("shardable")
-    answers = {
-        "name": "square",
-        "kind": "dataset",
-        "persistence": "hub-dataset",
-        "token": "write",
-        "flavor": "cpu-basic",
-    }
-    made = new(folder, answers, shelf=find_shelf(ROOT))
-    path = folder / made.script
-    path.write_text(asked_to(path.read_text()))
+    """A script with parts of two rows, to which the folder that WHIMS names can do things.
+
+    Each start of a shard leaves a file there; the files `kill-N`, `fail-N` and `hold` kill a shard, fail it, or let all wait.
+    """
+    path = tmp_path_factory.mktemp("shardable") / "square.py"
+    blocks = list_blocks(block_folder())
+    names = ("read_rows", "run_identity", "require_write", "Output", "retrying", "stop")
+    start, end = (Path(__file__).parent / "square.py.txt").read_text(encoding="utf-8").split("# shared functions\n")
+    path.write_text(start + "\n\n\n".join([*(blocks[name].text for name in names), end]), encoding="utf-8")
     return path
 
 

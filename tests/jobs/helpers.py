@@ -25,23 +25,6 @@ from jobshelf.shelf import find_shelf
 from support import ROOT
 
 OUTPUT = "alice/squares"
-# What the test writes into the scaffolded script: each start leaves a file; a file of the test kills or fails a shard.
-_WHIM = '''
-def whim(shard: str) -> None:
-    """Do what the test asks of this shard: die once, fail always, or wait."""
-    folder = Path(os.environ["WHIMS"])
-    number = shard.partition("/")[0]
-    (folder / f"started-{number}-{os.getpid()}").touch()
-    if (folder / f"kill-{number}").exists():
-        (folder / f"kill-{number}").unlink()
-        os.kill(os.getpid(), signal.SIGKILL)
-    if (folder / f"fail-{number}").exists():
-        raise Stop(EXIT_ENVIRONMENT, "this shard always fails", fix="take the file away")
-    while (folder / "hold").exists():
-        time.sleep(0.05)
-
-
-def compute('''
 
 
 class Line:
@@ -85,24 +68,14 @@ class Line:
                 for one, other in ((near, far), (far, near)):
                     threading.Thread(target=self._pump, args=(one, other), daemon=True).start()
 
-    @staticmethod
-    def _pump(one: socket.socket, other: socket.socket) -> None:
+    def _pump(self, one: socket.socket, other: socket.socket) -> None:
+        # the Hub answers for its own name only
+        ours, hubs = self.endpoint.removeprefix("http://"), "{}:{}".format(*self._hub)
         with contextlib.suppress(OSError):
             while data := one.recv(1 << 16):
-                other.sendall(data)
+                other.sendall(data.replace(f"Host: {ours}".encode(), f"Host: {hubs}".encode()))
         with contextlib.suppress(OSError):
             other.shutdown(socket.SHUT_WR)
-
-
-def asked_to(text: str) -> str:
-    """Return the scaffolded script with small parts, a real result, and the whims of a test in it."""
-    text, count = re.subn(r"PART_ROWS = [\d_]+", "PART_ROWS = 2", text)
-    assert count == 1
-    text = text.replace("def compute(", _WHIM, 1)
-    added = "                run.add(part,"
-    assert added in text
-    text = text.replace(added, '                whim(args.shard or "1/1")\n' + added)
-    return text.replace("return json.dumps(row, default=str)", 'return str(row["number"] ** 2)')
 
 
 def described(job_id: str, client: HfApi) -> dict[str, Any]:

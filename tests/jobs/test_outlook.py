@@ -50,6 +50,15 @@ def test_estimate_cost_is_asked_in_its_own_words() -> None:
 def test_nothing_is_inspected_where_no_rows_are_trained_on() -> None:
     assert inspect_words(["--job", "convert"], {}, Roles(models=("alice/tiny",))) == []
     assert inspect_words(["--job", "generate"], {}, ROLES) == []
+    assert inspect_words(["--job", "train", "--method", "sft"], {"revision": ["v1"]}, ROLES) == []
+
+
+def test_rows_that_need_a_mapping_are_a_warning_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    verdict = {"method": "SFT", "status": "NEEDS MAPPING", "reason": "'q' (text)"}
+    answers = {"estimate_cost": REPORT, "dataset_inspector": {"dataset": "./my rows", "methods": [verdict]}}
+    monkeypatch.setattr("jobshelf.jobs.outlook._asked", lambda script, words: answers[script.stem])
+    (warning,) = foresee(read_script(CATALOG / "train_sft.py"), WORDS, ROLES, cost(), HELPERS).warnings
+    assert "`jobshelf run dataset_inspector -- './my rows' --require sft` prints the code" in warning
 
 
 def test_an_answer_is_read_and_told() -> None:

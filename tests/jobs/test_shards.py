@@ -11,8 +11,8 @@ import time
 import pytest
 
 from jobs.helpers import OUTPUT
-from jobshelf.errors import InputError, NotPersisted, UsageError
-from jobshelf.jobs.output import Progress, read_progress
+from jobshelf.errors import NotPersisted, UsageError
+from jobshelf.jobs.output import Progress, has_begun, read_progress
 from jobshelf.jobs.shards import Pace, Tally, check_loads, require_whole
 from support import ROOT
 
@@ -113,7 +113,7 @@ def _leave(now: bool) -> None:
 def test_the_hub_fails_meanwhile(shards):
     """Answers of 500 and 429, and a Job whose start was not answered, cost time and nothing else."""
     shards.hub.fail(path="/api/jobs/alice$", method="POST", kind="lost", nth=2)
-    shards.hub.fail(path=r"/api/jobs/alice\?stage", method="GET", status=500, nth=3, times=2)
+    shards.hub.fail(path="/api/jobs/alice?stage", method="GET", status=500, nth=3, times=2)
     shards.hub.fail(path="/api/jobs/alice$", method="POST", status=429, nth=3, headers={"Retry-After": "1"})
     outcome = shards.run(3).run()
     assert shards.is_whole(outcome)
@@ -186,25 +186,38 @@ def test_one_command_runs_all_shards_and_says_what_there_is(shards, jobshelf, hu
     assert "24 rows in 12 parts; 0 Jobs, $0.00" in again.stdout
 
 
-def test_missing_shards():
-    half = Progress(has_begun=True, total=10, parts=frozenset({0, 1, 2}), aside=frozenset({4, 9}), has_card=False)
-    assert Progress().missing_shards(4) == [1, 2, 3, 4]
-    assert half.missing_shards(4) == [1, 2, 3, 4]
-    assert half.missing_shards(10) == [4, 6, 7, 8, 9]
-    all_there = Progress(has_begun=True, total=3, parts=frozenset({0}), aside=frozenset({1, 2}), has_card=False)
-    assert (all_there.missing_shards(3), all_there.lacks_only_the_end) == ([1], True)
-    whole = Progress(has_begun=True, total=2, parts=frozenset({0, 1}), has_card=True)
-    assert (whole.missing_shards(9), whole.is_complete, whole.lacks_only_the_end) == ([], True, False)
+@pytest.mark.heavy
+@pytest.mark.jobs
+def test_how_far_an_output_is(shards):
+    """A run begins with run.json and is complete with its card, which the last shard writes."""
+
+    def put(name):
+        shards.client.upload_file(path_or_fileobj=b"{}", path_in_repo=name, repo_id=OUTPUT, repo_type="dataset")
+
+    assert read_progress(OUTPUT, shards.client) == Progress()
+    shards.client.create_repo(OUTPUT, repo_type="dataset")
+    put("README.md")
+    assert not has_begun(OUTPUT, shards.client)
+    assert read_progress(OUTPUT, shards.client) == Progress()
+    shards.client.delete_file("README.md", OUTPUT, repo_type="dataset")
+    for name in ("run.json", "data/train-00000000.parquet", "data/train-00000500.parquet"):
+        put(name)
+    assert has_begun(OUTPUT, shards.client)
+    assert read_progress(OUTPUT, shards.client) == Progress(has_begun=True, parts=2)
+    put("README.md")
+    assert read_progress(OUTPUT, shards.client) == Progress(has_begun=True, parts=2, is_complete=True)
 
 
 @pytest.mark.heavy
 @pytest.mark.jobs
-def test_the_output_of_something_else_is_refused(shards):
-    shards.client.create_repo(OUTPUT, repo_type="dataset")
-    assert read_progress(OUTPUT, shards.client) == Progress()
-    shards.client.upload_file(path_or_fileobj=b"{}", path_in_repo="jobshelf.json", repo_id=OUTPUT, repo_type="dataset")
-    with pytest.raises(InputError, match="holds the result of something else"):
-        read_progress(OUTPUT, shards.client)
+def test_an_output_that_lost_a_file_is_done_again(shards):
+    """Every Job ended well, but the output is not complete: each shard looks for what is missing."""
+    assert shards.is_whole(shards.run(3).run())
+    name = "data/train-00000004.parquet"
+    for gone in (name, "README.md"):
+        shards.client.delete_file(gone, OUTPUT, repo_type="dataset")
+    again = shards.run(3).run()
+    assert (again.started, shards.is_whole(again)) == (3, True)
 
 
 @pytest.mark.sweep

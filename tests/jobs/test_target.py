@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import os
 import sys
 
 import pytest
@@ -10,7 +10,6 @@ import pytest
 from jobshelf.errors import EnvironmentFault, InputError, ScriptError, UsageError
 from jobshelf.index import load_index
 from jobshelf.jobs import command, find_target, pinned, read_target
-from jobshelf.jobs.target import plain_url
 
 SCRIPT = b'# /// script\n# dependencies = []\n# [tool.hf-jobs]\n# flavor = "t4-small"\n# ///\nprint(1)\n'
 
@@ -80,25 +79,11 @@ def test_a_url_without_a_script(published, client):
         read_target(find(published, "http://127.0.0.1:9/x.py"), client)
 
 
-def test_the_page_of_a_file_is_answered_with_the_file():
-    for page, raw in (
-        ("https://huggingface.co/datasets/a/b/blob/main/x.py", "https://huggingface.co/datasets/a/b/resolve/main/x.py"),
-        ("https://github.com/a/b/blob/v1/d/x.py", "https://raw.githubusercontent.com/a/b/v1/d/x.py"),
-    ):
-        with pytest.raises(UsageError) as caught:
-            plain_url(page)
-        assert caught.value.fix == f"use {raw}"
-
-
-def test_the_page_of_a_gist_is_its_text():
-    raw = "https://gist.githubusercontent.com/ada/0f3a/raw"
-    assert plain_url("https://gist.github.com/ada/0f3a") == raw
-    assert plain_url("https://gist.github.com/ada/0f3a/#file-x-py") == raw
-    assert plain_url(raw) == raw
-
-
 def test_standard_input_is_a_script_too(published, monkeypatch):
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(SCRIPT)))
+    source, sink = os.pipe()
+    os.write(sink, SCRIPT)
+    os.close(sink)
+    monkeypatch.setattr(sys, "stdin", os.fdopen(source))
     found = find(published, "-")
     made = command(found, ("a",))
     assert made.local == ("uv", "run", "-", "a")

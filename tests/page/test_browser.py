@@ -171,25 +171,25 @@ def words_of(shown: Page, form: str) -> list[str]:
 
 
 def test_values_are_edited_once_and_stand_in_every_form(visit: Visit, shelf: Index):
-    entry = next(one for one in shelf.entries if one.arguments[:1] == ("--model",))
+    entry = next(one for one in shelf.entries if one.arguments[:1] == ("user/prompts",))
     shown = visit(f"#/{entry.id}")
     fields = shown.locator("article.open .fields")
     fields.get_by_label("--model").fill(AWKWARD)
-    fields.get_by_label("--dataset").fill("me/mine")
-    expected = ["--model", AWKWARD, "--dataset", "me/mine"]
+    fields.get_by_label("INPUT").fill("me/mine")
+    expected = ["me/mine", "user/answers", "--model", AWKWARD]
     for form in ("jobs", "local", "pinned", "python", "mcp"):
         assert words_of(shown, form) == expected, form
     shown.reload()
     assert words_of(shown, "jobs") == expected  # remembered
-    for label in ("--model", "--dataset"):
+    for label in ("--model", "INPUT"):
         shown.locator("article.open .fields").get_by_label(label).fill("")
     assert words_of(shown, "mcp") == list(entry.arguments)  # empty is the example again
 
 
 def test_each_form_is_copied_as_it_is_shown(visit: Visit, shelf: Index):
-    entry = next(one for one in shelf.entries if one.arguments[:1] == ("--model",))
+    entry = next(one for one in shelf.entries if one.arguments[:1] == ("user/prompts",))
     shown = visit(f"#/{entry.id}")
-    shown.locator("article.open .fields").get_by_label("--dataset").fill("me/my own")
+    shown.locator("article.open .fields").get_by_label("INPUT").fill("me/my own")
     for label, key in (
         ("Jobs", "jobs"),
         ("Local", "local"),
@@ -203,7 +203,7 @@ def test_each_form_is_copied_as_it_is_shown(visit: Visit, shelf: Index):
         copied = shown.evaluate("navigator.clipboard.readText()")
         assert copied == shown.locator(f'article.open [data-form="{key}"] code').text_content()
         assert "me/my own" in copied
-    untouched = entry.commands["jobs"]["text"].replace("trl-lib/Capybara", "'me/my own'")
+    untouched = entry.commands["jobs"]["text"].replace("user/prompts", "'me/my own'")
     assert shown.locator('article.open [data-form="jobs"] code').text_content() == untouched
     shown.goto(shown.url.partition("#")[0] + f"#/{shelf.entries[5].id}")
     expect(shown.get_by_role("tab", name="MCP")).to_have_attribute("aria-selected", "true")  # the way last chosen
@@ -211,9 +211,9 @@ def test_each_form_is_copied_as_it_is_shown(visit: Visit, shelf: Index):
 
 def test_a_script_is_copied_as_markdown(visit: Visit, shelf: Index):
     """A parser of Markdown finds what the article shows: the commands with the values filled in, the arguments, no source."""
-    entry = next(one for one in shelf.entries if one.arguments[:1] == ("--model",))
+    entry = next(one for one in shelf.entries if one.arguments[:1] == ("user/prompts",))
     shown = visit(f"#/{entry.id}")
-    shown.locator("article.open .fields").get_by_label("--dataset").fill("me/my own")
+    shown.locator("article.open .fields").get_by_label("INPUT").fill("me/my own")
     shown.get_by_role("button", name="Copy as Markdown").click()
     expect(shown.locator("#said")).to_have_text("Copied: the script as Markdown")
     text = shown.evaluate("navigator.clipboard.readText()")
@@ -342,7 +342,7 @@ def test_on_paper_every_form_stands_and_no_button(visit: Visit, shelf: Index):
 
 
 def test_with_colours_of_the_system_the_chosen_tab_and_the_values_show(visit: Visit, shelf: Index):
-    entry = next(one for one in shelf.entries if one.arguments[:1] == ("--model",))
+    entry = next(one for one in shelf.entries if one.arguments[:1] == ("user/prompts",))
     shown = visit(f"#/{entry.id}", forced_colors="active")
     style = "one => { const it = getComputedStyle(one); return [it.outlineStyle, it.borderBottomColor] }"
     assert shown.locator("article.open .form:visible mark").first.evaluate(style)[0] == "solid"
@@ -468,7 +468,7 @@ def told(index: Index, text: str) -> Index:
     entry["commands"]["notes"] = [{"form": "mcp", "note": text}]
     made = type(index.entries[0])(data=entry)
     return Told(
-        **{key: getattr(index, key) for key in ("name", "version", "github", "dataset")},
+        **{key: getattr(index, key) for key in ("name", "version", "repository", "dataset")},
         description=text,
         entries=(made, *index.entries[1:]),
     )

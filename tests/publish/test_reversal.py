@@ -128,7 +128,7 @@ def test_on_a_moved_head_it_is_planned_anew(shelf, make_shelf, hub, client):
 
 def test_a_head_that_never_stands_still_is_given_up(shelf, hub, client):
     before = head(client)
-    hub.fail(method="POST", path=r"/commit/", status=412, times=99)
+    hub.fail(method="POST", path="/commit/", status=412, times=99)
     with pytest.raises(NotPersisted, match="moved under each of 5 tries"):
         rollback(client, REPO, "v1.0.0")
     assert head(client) == before

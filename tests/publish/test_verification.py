@@ -120,6 +120,47 @@ def test_an_index_that_is_none_and_one_of_another_repository(published, client):
     assert any("describes jobshelf/scripts, not this repository" in line for line in found)
 
 
+class TestAddressesOfAnotherDataset:
+    """A script that sends its reader to somebody else's copy of it."""
+
+    def publish_naming(self, make_shelf, client, line):
+        shelf = make_shelf({"a": "1", "b": "1"})
+        path = shelf.catalog / "a.py"
+        path.write_text(path.read_text() + line)
+        publish(make_shelf.index(shelf), client, repo="alice/mine")
+        return [str(finding) for finding in verify(client, "alice/mine").findings]
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            '"""\n    uv run https://huggingface.co/datasets/other/shelf/resolve/main/a.py --loud\n"""\n',
+            'URL = "https://huggingface.co/datasets/other/shelf/resolve/main/a.py"\n',
+            "# hf jobs uv run https://huggingface.co/datasets/other/shelf/raw/v1.0.0/a.py\n",
+        ],
+    )
+    def test_it_is_found(self, make_shelf, client, line):
+        (found,) = self.publish_naming(make_shelf, client, line)
+        assert found.startswith("a.py: it names https://huggingface.co/datasets/other/shelf/r")
+        assert "as its own address, and stands in alice/mine. Fix: name alice/mine in the script" in found
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "# After https://huggingface.co/datasets/other/shelf/resolve/main/a.py, which it was made from.\n",
+            "# uv run https://huggingface.co/datasets/other/shelf/resolve/main/another.py\n",
+            "# uv run https://huggingface.co/datasets/other/shelf/resolve/main/b.py\n",
+        ],
+    )
+    def test_a_link_to_a_script_of_others_is_none(self, make_shelf, client, line):
+        assert self.publish_naming(make_shelf, client, line) == []
+
+    def test_every_text_that_repeats_it_is_named(self, published, client):
+        copy = "uv run https://huggingface.co/datasets/other/shelf/resolve/main/a.py"
+        by_hand(client, CommitOperationAdd("a.py", copy.encode()), CommitOperationAdd("llms.txt", copy.encode()))
+        named = [line.partition(":")[0] for line in lines(client) if "as its own address" in line]
+        assert named == ["a.py", "llms.txt"]
+
+
 def test_where_no_shelf_is(client):
     with pytest.raises(InputError, match="alice/none does not exist, or is hidden from the token"):
         verify(client, "alice/none")
@@ -138,7 +179,7 @@ def test_the_command_exits_1_with_one_line_a_finding_and_needs_no_token(publishe
         well.stdout,
     )
     by_hand(client, CommitOperationDelete("scripts/a.md"), CommitOperationAdd("theirs.txt", b"1"))
-    ill = jobshelf("verify", REPO, env=anonymous, cwd=published.root)
+    ill = jobshelf("verify", REPO, env=anonymous, cwd=published.root.parent)  # where no shelf is
     assert ill.returncode == 1
     *findings, foreign, verdict = ill.stdout.splitlines()
     assert all(". Fix: " in line for line in findings) and foreign.startswith("foreign: theirs.txt")

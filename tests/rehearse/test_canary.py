@@ -8,6 +8,8 @@ from pathlib import Path
 
 from jobshelf.rehearse.canary import CANARY, READER, search
 from jobshelf.rehearse.environment import Environment, shared_folders
+from jobshelf.rehearse.world import names_a_token
+from rehearse.test_trouble import request
 
 
 def test_it_is_found_in_contents_and_names_whole_or_begun(tmp_path: Path) -> None:
@@ -33,3 +35,9 @@ def test_the_environment_and_the_cache_of_uv_are_shared(tmp_path: Path) -> None:
     found = [path.name for path in shared_folders(Environment(folder=tmp_path / "environment"))]
     assert found[0] == "environment"
     assert not [name for name in found if name.startswith(("archive-", "wheels-"))]
+
+
+def test_a_token_in_an_address_counts_and_the_signature_of_the_hubs_own_does_not() -> None:
+    assert not names_a_token(request("GET", "/_lfs/read/ab/model?size=1&expires=2&signature=***"))
+    assert names_a_token(request("GET", "/api/models?token=***"))
+    assert names_a_token(request("GET", "/_lfs/read/ab/model?signature=***&token=***"))

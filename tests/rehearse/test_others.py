@@ -52,7 +52,7 @@ def test_from_a_url_the_steps_that_apply_are_taken(stranger: Path) -> None:
 
 def test_what_a_url_does_not_hold_is_named() -> None:
     with embedded_hub() as hub:
-        with pytest.raises(InputError, match=r"answered 401\. Fix: check the address"):
+        with pytest.raises(InputError, match=r"is not public \(status 401\)\. Fix: download"):
             rehearse(f"{hub.endpoint}/datasets/ada/scripts/resolve/main/count.py")
         gone = hub.endpoint
     with pytest.raises(EnvironmentFault, match=r"could not be fetched: .*refused"):

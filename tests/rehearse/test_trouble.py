@@ -102,3 +102,20 @@ def test_spread(count: int, expected: list[int]) -> None:
 )
 def test_the_commands_of_the_last_line(stderr: str, commands: list[list[str]]) -> None:
     assert told_commands(stderr) == commands
+
+
+def test_most_kills_come_after_the_first_part_is_persisted() -> None:
+    part = [("POST", f"{REPO}/preupload/main"), ("POST", f"{REPO}/commit/main"), ("GET", f"{REPO}/tree/main")]
+    journal = [request(*asked) for asked in (*ASKED[:2], *part * 6)]
+    points = kill_points(journal, 10)
+    second_commit = 7
+    late = [point for point in points if (point.number, point.moment) >= (second_commit, "after")]
+    late = [point for point in late if not (point.number == second_commit and point.moment == "before")]
+    assert (len(points), len(set(points)), len(late)) == (10, 10, 8)
+    assert {point.moment for point in late} == {"before", "after"}
+    assert max(point.number for point in points) == len(journal)
+
+
+def test_kills_of_a_run_with_one_commit_are_spread_over_all_of_it() -> None:
+    journal = [request(*asked) for asked in ASKED[:8]]
+    assert min(point.number for point in kill_points(journal, 10)) == 1

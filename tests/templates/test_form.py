@@ -13,8 +13,7 @@ import pytest
 import yaml
 from copier import run_copy
 
-from jobshelf.blocks import list_blocks
-from jobshelf.scaffold import QUESTIONS
+from jobshelf.scaffold import QUESTIONS, SHELF_QUESTIONS
 from jobshelf.script import parse_script
 from jobshelf.vet.rules import catalogue
 from support import BIN, ROOT
@@ -22,7 +21,8 @@ from templates.combinations import KINDS
 from templates.conftest import files_in
 
 TEMPLATES = ROOT / "templates"
-ASKED = ["name", "title", "kind", "persistence", "token", "flavor", "timeout", "trigger", "extras"]
+ASKED = ["kind", "name", "title", "persistence", "token", "flavor", "timeout", "trigger", "extras"]
+OF_A_SHELF = ["repo", "github", "space", "description"]
 
 
 def settings() -> dict:
@@ -49,7 +49,7 @@ def test_nothing_needs_trust():
     given = settings()
     assert not {"_tasks", "_migrations", "_jinja_extensions", "_secret_questions"} & given.keys()
     assert given["_min_copier_version"] == "9.19.0"
-    assert given["_answers_file"] == ".copier/@{ name }@.yml"
+    assert given["_answers_file"].endswith("else '.copier/' ~ name ~ '.yml' }@")
     assert given["_subdirectory"] == "templates/@{ kind }@"
 
 
@@ -63,7 +63,11 @@ def test_nine_questions_each_with_a_default_and_a_help():
     asked = {
         name: one for name, one in questions().items() if one.get("when") is not False and one.get("ask") is not False
     }
-    assert list(asked) == ASKED
+    assert [name for name in asked if name not in OF_A_SHELF] == ASKED
+    of_a_script = {"title", "persistence", "token", "flavor", "timeout", "trigger", "extras"}
+    assert {name for name in asked if asked[name].get("when") == "@{ kind != 'shelf' }@"} == of_a_script
+    assert [name for name in asked if asked[name].get("when") == "@{ kind == 'shelf' }@"] == OF_A_SHELF
+    assert set(SHELF_QUESTIONS) == {"name", *OF_A_SHELF}
     assert all("default" in one and one["help"] for one in asked.values())
 
 
@@ -72,7 +76,7 @@ def test_the_flags_of_the_tool_are_the_questions():
     for name, choices in QUESTIONS.items():
         there = questions()[name].get("choices", {})
         values = there.values() if isinstance(there, dict) else there
-        assert sorted(choices) == sorted(values), name
+        assert sorted(choices) == sorted(set(values) - {"shelf"}), name
 
 
 def test_the_forms_are_those_of_vet():
@@ -83,12 +87,18 @@ def test_the_forms_are_those_of_vet():
         assert all(is_known(choice) for choice in QUESTIONS[name])
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_template_is_valid_python(kind):
-    path = TEMPLATES / kind / "@{ script }@.jinja"
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
-    assert names[:2] == ["build_parser", "main"]
+@pytest.mark.parametrize(
+    ("kind", "placeholder"),
+    list(zip(KINDS, ["process", "conversation", "prepare", "make", "look_into"], strict=True)),
+)
+def test_a_script_reads_from_the_authors_function_over_main_to_the_shared_functions(render, kind, placeholder):
+    tree = ast.parse((render(kind=kind) / "my-script.py").read_text(encoding="utf-8"))
+    names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    assert names[:2] == [placeholder, "main"]
+    shared = {path.stem for path in (TEMPLATES / "blocks").glob("*.py")}
+    (first, *others) = (number for number, name in enumerate(names) if name in shared)
+    assert len(others) >= 2 and names[-1] == "stop"
+    assert not shared & set(names[:first])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -102,10 +112,8 @@ def test_no_block_holds_a_delimiter():
     envops = settings()["_envops"]
     marks = [value for name, value in envops.items() if name.endswith("_string")]
     assert len(marks) == 6
-    for name, block in list_blocks(TEMPLATES / "blocks").items():
-        source = (TEMPLATES / "blocks" / f"{name}.py").read_text(encoding="utf-8")
-        assert block.body in source
-        assert not [mark for mark in marks if mark in source], name
+    for path in sorted((TEMPLATES / "blocks").glob("*.py")):
+        assert not [mark for mark in marks if mark in path.read_text(encoding="utf-8")], path.name
 
 
 def test_an_unknown_variable_is_an_error(template, tmp_path):
@@ -126,7 +134,7 @@ def test_the_versions_are_those_of_the_shelf(render):
     pins = dict(
         re.findall(r'^    "([a-z0-9-]+)": "(>=[^"]+)",$', text_of("templates/shared/facts.jinja"), re.MULTILINE)
     )
-    assert {"polars", "vllm", "trl", "boto3"} <= pins.keys()
+    assert {"datasets", "vllm", "trl"} <= pins.keys()
     for path in (ROOT / "catalog").glob("*.py"):
         for requirement in parse_script(path.read_bytes(), str(path)).header.dependencies:
             needed = requirement.partition(";")[0]  # whatever platform it is for
@@ -134,18 +142,23 @@ def test_the_versions_are_those_of_the_shelf(render):
             assert needed == f"{name}{pins.get(name, needed.removeprefix(name))}", path.name
 
 
-@pytest.mark.parametrize("kind", ["utility", pytest.param("dataset", marks=[pytest.mark.heavy, pytest.mark.data])])
+@pytest.mark.parametrize(
+    "kind",
+    ["utility", pytest.param("dataset", marks=[pytest.mark.heavy, pytest.mark.data, pytest.mark.timeout(600)])],
+)
 def test_the_test_that_comes_along_fails_until_the_script_is_written(render, kind, environment):
-    folder = render(kind=kind, extras=["test"])
+    folder = render(kind=kind, extras=["test"], name="read-rows")
 
     def outcome() -> str:
         command = [BIN / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
         return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True).stdout
 
     assert re.search(r"\b1 failed, 3 passed\b", outcome())
-    script = folder / "my-script.py"
+    script = folder / "read-rows.py"
     lines = script.read_text(encoding="utf-8").splitlines(keepends=True)
-    script.write_text("".join(line for line in lines if "TODO(jobshelf)" not in line), encoding="utf-8")
+    (mark,) = (number for number, line in enumerate(lines) if "TODO(jobshelf)" in line)
+    lines[mark] = "    row = dict(row)\n" if kind == "dataset" else "    rows = list(rows)\n"
+    script.write_text("".join(lines), encoding="utf-8")
     assert re.search(r"\b4 passed\b", outcome())
 
 
@@ -155,6 +168,10 @@ def test_the_workflow_runs_what_is_there(render):
     assert commands[-1] == "uvx jobshelf vet --strict my-script.py"
     both = yaml.safe_load((render("both", extras=["test", "ci"]) / ".github/workflows/my-script.yml").read_text())
     assert both["jobs"]["vet"]["steps"][-1]["run"].endswith("pytest tests/test_my_script.py")
+
+
+def test_the_workflows_of_a_shelf_name_the_release():
+    assert questions()["release"]["default"] == tomllib.loads(text_of("pyproject.toml"))["project"]["version"]
 
 
 def test_the_shared_parts_are_all_used():

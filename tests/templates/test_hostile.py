@@ -42,7 +42,7 @@ HOSTILE = {
     "long words": "ab " * 4_000,
 }
 ASKED = ("name", "title", "kind", "persistence", "token", "flavor", "timeout", "trigger", "extras", "base", "layout")
-COMPUTED = ("taken", "facts", "dataset", "utility", "script", "test", "workflow", "example", "url")
+COMPUTED = ("modules", "reserved", "facts", "dataset", "utility", "script", "test", "workflow", "example", "url")
 TRACES = ("os.system", "touch outside", "index-url", "49")
 
 
@@ -102,6 +102,27 @@ def test_most_of_it_is_refused(attempt):
 @pytest.mark.parametrize("value", HOSTILE.values(), ids=HOSTILE)
 def test_every_answer_hostile_at_once(attempt, value):
     assert attempt(dict.fromkeys(ASKED, value)) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        *(
+            (name, "Python, Windows or pytest keeps")
+            for name in ("class", "lambda", "con", "nul", "aux", "com1", "tests")
+        ),
+        *((name, "would hide the module") for name in ("site", "json", "tomllib", "torch", "numpy", "vllm")),
+        ("huggingface-hub", "would hide the module huggingface_hub"),
+        *(
+            (name, "use lower-case words")
+            for name in ("__init__", "__main__", "-", "a--b", "1st", "Class", "a.b", ".git")
+        ),
+    ],
+)
+def test_a_name_that_cannot_be_is_refused_with_a_reason(template, tmp_path, name, why):
+    with pytest.raises(ValueError, match=f"question 'name': .*{why}"):
+        run_copy(str(template), tmp_path / "made", data={"name": name}, defaults=True, quiet=True)
+    assert not (tmp_path / "made").exists()
 
 
 @pytest.mark.parametrize("question", COMPUTED)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from support import BIN
+from support import BIN, ROOT
 
 PROMISE = "Write the function there"
 
@@ -49,10 +49,9 @@ def release(repository: Path, tag: str, shell) -> None:
 
 
 def next_release(repository: Path, shell) -> None:
-    """Release v1.1.0, in which a block and the docstring of the utility are others."""
-    block = repository / "templates" / "blocks" / "exits.py"
-    text = block.read_text()
-    block.write_text(text.replace("# block: exits 1", "# block: exits 2").replace("interrupted. Fix", "stopped. Fix"))
+    """Release v1.1.0, in which a shared function and the docstring of the utility are others."""
+    block = repository / "templates" / "blocks" / "stop.py"
+    block.write_text(block.read_text().replace("error: {found", "stopped: {found"))
     script = repository / "templates" / "utility" / "@{ script }@.jinja"
     script.write_text(script.read_text().replace("Writes nothing.", "Writes nothing at all."))
     release(repository, "v1.1.0", shell)
@@ -81,11 +80,12 @@ def test_copy_at_a_tag_then_check_and_update_with_the_edits_kept(repository, tmp
     copy(shell, source, folder, "--overwrite", *options)
     script, answers = folder / "count-words.py", folder / ".copier" / "count-words.yml"
     assert yaml.safe_load(answers.read_text())["_commit"] == "v1.0.0"
-    assert "# --- block: exits 1 (jobshelf) ---" in script.read_text()
+    assert "error: {found" in script.read_text()
     edited = script.read_text().replace(
         'return {"columns": sorted({name for row in rows for name in row})}', "return {}"
     )
-    script.write_text(edited)
+    option = '    add("--longest", action="store_true", help="print the longest row")\n'
+    script.write_text(edited.replace("    args = parser", f"{option}    args = parser"))
     shell("git", "commit", "-qam", "edited", cwd=folder)
 
     which = ["-a", ".copier/count-words.yml"]
@@ -95,7 +95,7 @@ def test_copy_at_a_tag_then_check_and_update_with_the_edits_kept(repository, tmp
 
     updated = script.read_text()
     assert "return {}\n" in updated and "sorted({name" not in updated
-    assert "# --- block: exits 2 (jobshelf) ---" in updated and '"stopped. Fix' in updated
+    assert option in updated and "stopped: {found" in updated and "error: {found" not in updated
     assert "Writes nothing at all." in updated and "<<<<" not in updated
     assert yaml.safe_load(answers.read_text())["_commit"] == "v1.1.0"
     told = shell(BIN / "copier", "check-update", *which, "--output-format", "json", cwd=folder)
@@ -127,7 +127,7 @@ def test_an_answer_can_be_changed_later(repository, tmp_path, shell):
     copy(shell, source, folder, *data(kind="utility"))
     options = ["-a", ".copier/my-script.yml", "-r", ":current:", *data(trigger="webhook")]
     shell(BIN / "copier", "update", "--defaults", *options, cwd=folder)
-    assert "def read_webhook()" in (folder / "my-script.py").read_text()
+    assert "def webhook_is_about(" in (folder / "my-script.py").read_text()
 
 
 def test_a_refused_answer_leaves_nothing_behind(repository, tmp_path, shell):
@@ -136,3 +136,23 @@ def test_a_refused_answer_leaves_nothing_behind(repository, tmp_path, shell):
     done = shell(BIN / "copier", "copy", "--defaults", *options, source, str(folder), cwd=tmp_path, code=1)
     assert "the Hub takes nothing without a token that may write" in done.stderr
     assert not folder.exists() or not any(folder.iterdir())
+
+
+def test_a_script_from_the_fenced_templates_shows_its_function_after_the_update(template, tmp_path, shell):
+    repository = shutil.copytree(template, tmp_path / "repository")
+    shell("git", "init", "-q", cwd=repository)
+    current = repository / "templates" / "dataset" / "@{ script }@.jinja"
+    text = current.read_text()
+    current.write_text((ROOT / "tests" / "jobs" / "square.py.txt").read_text())
+    release(repository, "v1.0.0", shell)
+    current.write_text(text)
+    release(repository, "v1.1.0", shell)
+    folder = tmp_path / "mine"
+    copy(shell, f"git+file://{repository}", folder, "-r", "v1.0.0", *data(name="square", kind="dataset"))
+    script = folder / "square.py"
+    script.write_text(script.read_text().replace('str(row["number"] ** 2)', 'str(row["number"] ** 3)'))
+    shell("git", "commit", "-qam", "edited", cwd=folder)
+    shell(BIN / "copier", "update", "--defaults", "-a", ".copier/square.yml", cwd=folder)
+    updated = script.read_text()
+    assert 'str(row["number"] ** 3)' in updated and "class Output:" in updated
+    assert "<<<<<<< before updating" in updated

@@ -508,7 +508,7 @@ def result_never_persisted(text: str) -> str | None:
     if not persists(text):
         return None
     return re.sub(
-        r"\.(?:create_commit|upload_file|upload_folder|upload_large_folder|push_to_hub|batch_bucket_files)\(",
+        r"\.(?:create_commit|upload_file|upload_folder|upload_large_folder|push_to_hub|batch_bucket_files|put_file)\(",
         ".describe(",
         text,
     ).replace("push_to_hub=True", "push_to_hub=False")
@@ -538,8 +538,8 @@ def target_not_checked(text: str) -> str | None:
     if not persists(text):
         return None
     return re.sub(
-        r"\.(?:create_repo|dataset_info|model_info|repo_info|repo_exists|auth_check|create_bucket|bucket_info)\(",
-        ".list_repo_refs(",
+        r"\.(?:create_repo|dataset_info|model_info|repo_info|repo_exists|auth_check|create_bucket|bucket_info)(?=[(,])",
+        ".list_repo_refs",
         text,
     )
 
@@ -555,8 +555,8 @@ def remote_code_hard_wired(text: str) -> str | None:
 
 @breaks("UVS501")
 def shell_called(text: str) -> str | None:
-    """os.system."""
-    return at_start_of(text, "main", 'import os\nos.system("nvidia-smi")')
+    """os.system with a value in its command."""
+    return at_start_of(text, "main", 'import os\nos.system(f"ls {sys.argv[1]}")')
 
 
 @breaks("UVS501")
@@ -600,7 +600,9 @@ def path_edited(text: str) -> str | None:
 def file_beside_the_script(text: str) -> str | None:
     """A file read beside the script."""
     return at_start_of(
-        text, "main", "open(Path(__file__).parent / 'prompts.json')" if "import Path" in text else "open(__file__)"
+        text,
+        "main",
+        "open(Path(__file__).parent / 'prompts.json')" if "import Path" in text else "open(__file__ + '.json')",
     )
 
 

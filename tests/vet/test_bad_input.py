@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 from pathlib import Path
 
 import pytest
 
 from jobshelf.errors import InputError
-from jobshelf.testing import vet_text
-from jobshelf.vet import Config, Report, Target, collect, vet_targets
+from jobshelf.vet import Config, Profile, Report, Target, collect, vet_targets
 
 GOOD = b'# /// script\n# requires-python = ">=3.11"\n# dependencies = []\n# ///\nprint("hello")\n'
 CASES = {
@@ -24,7 +24,17 @@ CASES = {
     "tabs_in_header": (GOOD.replace(b"# req", b"#\treq"), "UVS103"),
     "tabs_and_blanks": (GOOD + b"if True:\n\tx = 1\n        y = 2\n", "UVS106"),
     "deep_nesting": (GOOD + b"x = " + b"(" * 5000 + b")" * 5000 + b"\n", "UVS106"),
-    "long_line": (GOOD + b"x = '" + b"a" * 500_000 + b"'\n", "UVS504"),
+    "unary_chain": (GOOD + b"-" * 1_000_000 + b"1\n", "UVS106"),
+    "nested_lists": (GOOD + (b"x = " + b"[" * 150 + b"]" * 150 + b"\n") * 3_000, "UVS106"),
+    "fields_of_an_f_string": (GOOD + b"x = f'" + b"{a}" * 300_000 + b"'\n", "UVS106"),
+    "what_ruff_runs_out_of_stack_for": (GOOD + b"await " * 60_000 + b"1\n", "UVS106"),
+    "statements": (GOOD + b"a;" * 500_000 + b"\n", "UVS106"),
+    "no_codec": (b"# -*- coding: antigravity -*-\n" + GOOD, None),
+    "dependencies": (GOOD.replace(b"[]", b"[" + b'"a>=1",' * 100_000 + b"]"), "UVS103"),
+    "deep_header": (GOOD.replace(b"[]", b"[" * 5_000), "UVS103"),
+    "key_of_many_parts": (GOOD.replace(b"dependencies", b"a" + b".a" * 200_000), "UVS103"),
+    "long_number_in_header": (GOOD.replace(b"[]", b"9" * 5_000), "UVS103"),
+    "long_line": (GOOD + b"x = '" + b"a" * 500_000 + b"'\n", None),
     "huge_number": (GOOD + b"x = " + b"9" * 20_000 + b"\n", None),
     "many_lines": (GOOD + b"x = 1\n" * 5_000, None),
     "ten_megabytes": (GOOD + b"# padding\n" * 1_000_000, "UVS504"),
@@ -45,6 +55,18 @@ def test_a_bad_file_is_a_finding(name: str, tmp_path: Path) -> None:
     assert code is None or code in {finding.code for finding in report.findings}
     assert path.read_bytes() == data
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_the_codec_that_a_file_names_is_not_looked_up(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_bytes(b"# -*- coding: antigravity -*-\nimport x\n" + GOOD)
+    looked_up: list[str] = []
+    search = looked_up.append
+    codecs.register(search)
+    try:
+        vet(tmp_path)
+    finally:
+        codecs.unregister(search)
+    assert looked_up == []
 
 
 @pytest.mark.parametrize("ends", [b"\r\n", b"\n"])
@@ -93,15 +115,6 @@ def test_the_recursion_limit_is_as_it_was(tmp_path: Path) -> None:
     assert sys.getrecursionlimit() == before
 
 
-def test_the_bytes_of_fenced_blocks_do_not_count_either() -> None:
-    header = '# /// script\n# requires-python = ">=3.11"\n# dependencies = []\n# ///\n'
-    filler = "x = 1  # as large as it gets\n" * 4000
-    fenced = f"# --- block: token 1 (jobshelf) ---\n{filler}# --- end block ---\n"
-    found = vet_text(header + filler, select=["UVS504"], stub=False).findings
-    assert any("KiB of its own" in one.found for one in found)
-    assert vet_text(header + fenced, select=["UVS504"], stub=False).findings == ()
-
-
 @pytest.mark.parametrize("depth", [900, 5000])
 @pytest.mark.parametrize("code", ["x = a" + "{link}", "x = " + "{term}f()"], ids=["chain", "sum"])
 def test_code_nested_without_measure_is_found_and_stops_nothing(code: str, depth: int, tmp_path: Path) -> None:
@@ -109,7 +122,7 @@ def test_code_nested_without_measure_is_found_and_stops_nothing(code: str, depth
     (tmp_path / "deep.py").write_text(header + code.format(link=".b()" * depth, term="f() + " * depth) + "\n")
     for number in range(3):
         (tmp_path / f"plain{number}.py").write_text(header + "import eval_me\n")
-    report = vet_targets(collect([str(tmp_path)]), Config())
+    report = vet_targets(collect([str(tmp_path)]), Config(profile=Profile.STRICT))
     about = {Path(one.path).name for one in (*report.findings, *report.inconclusive)}
     assert about >= {"deep.py", "plain0.py", "plain1.py", "plain2.py"}
     assert report.exit_code == 1

@@ -32,12 +32,6 @@ def test_the_pages_on_disk_are_those_of_the_docstrings() -> None:
     assert list(docs.stale_pages(ROOT / "docs" / "rules")) == [], "python -m jobshelf.vet.docs"
 
 
-def test_the_table_in_the_readme_is_the_generated_one() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert docs.with_table(readme) == readme, "python -m jobshelf.vet.docs"
-    assert docs.table() in readme
-
-
 def test_writing_adds_renews_and_prunes(tmp_path: Path) -> None:
     docs.write_pages(tmp_path)
     assert {path.stem for path in tmp_path.iterdir()} == {"README", *all_rules()}

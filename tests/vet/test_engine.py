@@ -29,6 +29,51 @@ def test_select_and_ignore_are_prefixes() -> None:
     assert codes(vet_text(BARE, select=["UVS203"])) == {"UVS203"}
 
 
+def test_who_is_asked_what() -> None:
+    """By what a script is: a plain one has no finding, a command line and a user of the Hub have theirs."""
+    plain = '# /// script\n# requires-python = ">=3.11"\n# dependencies = ["polars"]\n# ///\nimport polars\n\nprint(polars)\n'
+    command = plain + "import argparse\n\nargparse.ArgumentParser().parse_known_args()\n"
+    hub = (
+        plain
+        + "from huggingface_hub import HfApi\n\nHfApi().upload_file(path_or_fileobj='x', path_in_repo='x', repo_id='a/b')\n"
+    )
+    job = plain.replace("# ///\n", '# [tool.hf-jobs]\n# flavour = "cpu-basic"\n# ///\n')
+    assert codes(vet_text(plain)) == set()
+    assert codes(vet_text(plain, profile=Profile.STRICT)) >= {"UVS202", "UVS203", "UVS301", "UVS303", "UVS503"}
+    assert codes(vet_text(command)) == {"UVS902"}
+    assert codes(vet_text(hub)) == {"UVS206", "UVS405"}
+    assert codes(vet_text(hub, profile=Profile.STRICT)) >= {"UVS206", "UVS404", "UVS405"}
+    assert codes(vet_text(job)) == {"UVS601"}
+    shelved = plain.replace("# ///\n", '# [tool.jobshelf]\n# version = "1.0"\n# ///\n', 2)
+    assert codes(vet_text(shelved)) >= {"UVS202", "UVS301", "UVS601"}
+
+
+@pytest.mark.parametrize(
+    ("dependencies", "imports", "reason"),
+    [
+        ('"trl"', "import torch", "'trl' brings it along"),
+        ('"trl[vllm]"', "from PIL import Image", "'vllm' brings it along"),
+        ('"one @ git+https://example.org/one.git"', "import another", "'one' may bring it"),
+    ],
+)
+def test_a_dependency_that_another_brings_concerns_the_shelf(dependencies: str, imports: str, reason: str) -> None:
+    text = f'# /// script\n# requires-python = ">=3.11"\n# dependencies = [{dependencies}]\n# ///\n{imports}\n'
+    assert "UVS206" not in codes(vet_text(text, stub=False))
+    (finding,) = (
+        one
+        for one in vet_text(text, stub=False, profile=Profile.STRICT).findings
+        if one.code == "UVS206" and "imported, but" in one.message
+    )
+    assert reason in finding.message
+    assert finding.severity is Severity.WARNING
+
+
+def test_the_fix_names_the_distribution_and_not_the_module() -> None:
+    text = '# /// script\n# requires-python = ">=3.11"\n# dependencies = []\n# ///\nimport PIL\n'
+    (finding,) = vet_text(text, select=["UVS206"]).findings
+    assert finding.advice.endswith('"pillow"')
+
+
 def test_a_rule_is_not_asked_after_one_that_it_requires_found_an_error() -> None:
     invalid = BARE.replace('"polars"', '"polars", "a b"')
     assert codes(vet_text(invalid, select=["UVS201", "UVS202"])) == {"UVS201"}

@@ -70,9 +70,9 @@ def test_a_malformed_header_becomes_the_sound_one(broken: str) -> None:
     assert mended(broken.replace("\n", "\r\n"), select=("UVS1",)).replace("#\r\n", "") == BASE.replace("\n", "\r\n")
 
 
-def test_a_header_below_the_docstring_is_moved_up_and_the_licence_stays_first() -> None:
+def test_a_header_below_code_is_moved_up_and_the_licence_stays_first() -> None:
     header, code = BASE[: BASE.index("import")], '"""Count."""\nimport polars\n'
-    source = f'# SPDX-License-Identifier: MIT\n"""Count."""\n{header}import polars\n'
+    source = f"# SPDX-License-Identifier: MIT\n{code}{header}"
     assert mended(source, select=("UVS102",)) == f"# SPDX-License-Identifier: MIT\n\n{header}{code}"
 
 
@@ -90,13 +90,22 @@ def test_a_safe_fix_that_would_change_a_string_is_not_applied() -> None:
     assert mended(source, unsafe=True) == source
 
 
-def test_bounds_are_closed_only_when_unsafe_fixes_are_asked_for() -> None:
+def test_no_bound_is_guessed() -> None:
     source = BASE.replace("polars>=2.1,<3", "polars>=2.1")
-    assert mended(source, select=("UVS202",)) == source
-    assert mended(source, select=("UVS202",), unsafe=True) == BASE
-    assert '"vllm>=0.11.2,<0.12"' in mended(
-        BASE.replace("polars>=2.1,<3", "vllm>=0.11.2"), select=("UVS202",), unsafe=True
-    )
+    assert mended(source, select=("UVS202",), unsafe=True) == source
+
+
+def test_no_date_is_set_where_an_index_may_know_no_upload_times() -> None:
+    dateless = BASE.replace('# exclude-newer = "2026-11-01T00:00:00Z"\n', "")
+    assert "exclude-newer" in mended(dateless, select=("UVS203",))
+    other = dateless.replace("# ///\n", '# [[tool.uv.index]]\n# url = "https://example.org/wheels"\n# ///\n')
+    assert mended(other, select=("UVS203",)) == other
+
+
+def test_nothing_is_taken_out_while_an_import_is_unexplained() -> None:
+    listed = BASE.replace('["polars>=2.1,<3"]', '[\n#     "polars>=2.1,<3",\n#     "requests>=2,<3",\n# ]')
+    for reason in ("import unheard_of\n", "load(trust_remote_code=True)\n"):
+        assert mended(listed + reason, select=("UVS206",), unsafe=True) == listed + reason
 
 
 def test_a_bare_dependency_is_pinned_to_the_lock_beside_the_script(tmp_path: Path) -> None:

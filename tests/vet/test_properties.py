@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import json
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from jobshelf.script import parse_script
@@ -27,7 +27,7 @@ PIECES = st.sampled_from(
         '"""A docstring.', '"""', "'''", "import polars", "import requests, é", "from . import x", "import sys; sys.path[0] = __file__",
         "def main(argv=None):", "    return 0", "    try:", "    except Exception:", "        pass", "print({{ name }})", "@{ x }@", "\ud800"[:0],
         "# vet: ignore[UVS104] -- reason", "x = 1  # vet: ignore[UVS603,UVS104]", "# vet: ignore", "# vet: ignore[", "TODO(jobshelf)",
-        "# --- block: token 1 (jobshelf) ---", "# --- end block ---", "raise SystemExit(main())", "if True:", "é = '\u2028'", "f'{x!r:{y}}'",
+        "raise SystemExit(main())", "if True:", "é = '\u2028'", "f'{x!r:{y}}'",
         "push_to_hub(token='hf_abc')", "x = (", ")", "\t", "async def f(): await x", "match x:", "    case {**rest}: pass", "type X[T] = T",
     ]
 )  # fmt: skip
@@ -59,6 +59,8 @@ def test_no_bytes_make_vet_crash(data: bytes) -> None:
 
 @relaxed
 @given(ANY.map(encoded), st.booleans())
+@example(b"#/// script\r#/// script\n# /// script\n# ///\n# vet: ignore[UVS104] -- reason\n\n", False)
+@example(b"x = 1\r# vet: ignore[UVS104] -- reason", False)
 def test_fixing_is_idempotent_keeps_the_code_and_holds(data: bytes, unsafe: bool) -> None:
     script = parse_script(data, "script.py")
     change = mend_script(script, STATIC, unsafe=unsafe)

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from jobshelf.errors import printable
 from jobshelf.vet import Config, Profile, Report, vet_scripts
-from jobshelf.vet.finding import Undecided, finding_of, printable
+from jobshelf.vet.finding import Undecided, finding_of
 from jobshelf.vet.report import FORMATS, render, statistics, summary
 from jobshelf.vet.rule import Edit, Hit, Severity
 from jobshelf.vet.rules import all_rules

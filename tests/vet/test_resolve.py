@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tarfile
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from jobshelf import cli
 from jobshelf.script import Script, parse_script
 from jobshelf.testing import vet_text
 from jobshelf.vet.resolve import Resolution, uv_binary
@@ -94,6 +96,70 @@ def test_an_index_that_cannot_be_reached_is_inconclusive() -> None:
     report = vet_text(header, select=["UVS207"], online=True)
     assert report.findings == ()
     assert {one.code for one in report.inconclusive} == {"UVS207"}
+
+
+BACKEND = """\
+from pathlib import Path
+
+Path({canary!r}).write_text("built")
+"""
+METADATA = """
+def get_requires_for_build_wheel(settings=None):
+    return []
+
+
+def prepare_metadata_for_build_wheel(folder, settings=None):
+    about = Path(folder, "strange-1.0.dist-info")
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\\nName: strange\\nVersion: 1.0\\n")
+    (about / "WHEEL").write_text("Wheel-Version: 1.0\\nGenerator: x\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+    return about.name
+"""
+
+
+@pytest.fixture
+def only_a_source(tmp_path: Path) -> str:
+    """A script whose one dependency has no wheel, and leaves `canary` in `tmp_path` when it is built."""
+    tree = tmp_path / "strange-1.0"
+    tree.mkdir()
+    (tree / "backend.py").write_text(BACKEND.format(canary=str(tmp_path / "canary")) + METADATA)
+    (tree / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+        '[project]\nname = "strange"\nversion = "1.0"\ndynamic = ["dependencies"]\n'
+    )
+    with tarfile.open(tmp_path / "strange-1.0.tar.gz", "w:gz") as archive:
+        archive.add(tree, tree.name)
+    header = f'# [tool.uv]\n# no-index = true\n# find-links = ["{tmp_path}"]\n'
+    return f'# /// script\n# requires-python = ">=3.11"\n# dependencies = ["strange"]\n{header}# ///\n'
+
+
+@pytest.mark.parametrize("code", ["UVS207", "UVS208"])
+def test_a_package_without_a_wheel_is_not_built(code: str, only_a_source: str, tmp_path: Path) -> None:
+    report = vet_text(only_a_source, select=[code], online=True)
+    assert report.findings == ()
+    assert "a package has no wheel" in report.inconclusive[0].reason
+    assert "--allow-build" in report.inconclusive[0].reason
+    assert not (tmp_path / "canary").exists()
+
+
+def test_a_lock_is_checked_without_building(only_a_source: str, tmp_path: Path) -> None:
+    path = tmp_path / "script.py"
+    path.write_text(only_a_source)
+    Path(f"{path}.lock").write_text('version = 1\nrevision = 3\nrequires-python = ">=3.11"\n')
+    (answer,) = ask("UVS204", path)
+    assert isinstance(answer, Inconclusive)
+    assert not (tmp_path / "canary").exists()
+
+
+def test_a_package_is_built_where_that_is_allowed(
+    only_a_source: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "script.py"
+    path.write_text(only_a_source)
+    assert cli.main(["vet", "--select", "UVS207", "--online", "--allow-build", str(path)]) == 0
+    assert (tmp_path / "canary").read_text() == "built"
+    assert cli.main(["vet", "--allow-build", str(path)]) == 2
+    assert "add --online" in capsys.readouterr().err
 
 
 def test_without_online_nothing_is_asked() -> None:

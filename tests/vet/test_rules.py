@@ -11,6 +11,7 @@ from jobshelf.vet.rule import Tier
 from jobshelf.vet.rules import all_rules
 
 RULES = Path(__file__).parent / "rules"
+ROOT = Path(__file__).parents[2]
 # What needs a package index is in test_resolve.py.
 LOCAL = [code for code, made in all_rules().items() if made.tier is not Tier.RESOLVE]
 

@@ -10,6 +10,7 @@ import pytest
 
 from jobshelf.errors import InputError, UsageError
 from jobshelf.vet import collect
+from jobshelf.vet.targets import load
 
 SCRIPT = "# /// script\n# dependencies = []\n# ///\n"
 
@@ -61,8 +62,12 @@ def test_what_is_no_file_is_refused(folder: Path) -> None:
     os.mkfifo(folder / "pipe.py")
     with pytest.raises(UsageError, match=r"missing\.py does not exist"):
         collect(["missing.py"])
-    with pytest.raises(UsageError, match="neither a file nor a folder"):
-        collect(["pipe.py"])
+    with pytest.raises(InputError, match=r"pipe\.py is a named pipe, expected a Python file"):
+        load(*collect(["pipe.py"]))
+    (folder / "loop").symlink_to("loop")
+    for name in ("n" * 5000, "nul\0", "loop"):
+        with pytest.raises(UsageError, match="cannot be read"):
+            collect([name])
     assert names(".") == []
 
 
@@ -108,5 +113,5 @@ def test_a_folder_that_looks_like_a_file_is_read_as_a_folder(folder: Path) -> No
     (folder / "a.py").mkdir()
     (folder / "a.py" / "b.py").write_text(SCRIPT)
     assert names("a.py") == ["a.py/b.py"]
-    with pytest.raises(InputError):
+    with pytest.raises(UsageError, match="names no host"):
         collect(["https://"])

@@ -11,7 +11,10 @@ lies under `root` and survives a restart; secrets do not. What is not implemente
 
 What no real Hub has, for tests: `hub.journal()`, `hub.fail(...)`, `hub.limit_commits(...)`, `hub.limit_requests(...)`,
 `hub.pass_time(...)`, `hub.trust_publisher(...)`, and `serve(..., tls=True)` for clients that know `https://huggingface.co`
-only (`hub.tls.environment()`).
+only (`hub.tls.environment()`). Other processes read the journal and plan faults at `/_hub/journal` and `/_hub/faults` with
+`Authorization: Bearer <hub.instruments_secret>`.
+
+Web pages have no access: every request must name the Hub as its `Host`, and none may come from another origin.
 """
 
 from __future__ import annotations

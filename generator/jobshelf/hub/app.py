@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jobshelf.hub.core import Core
+from jobshelf.hub.guard import GuardMiddleware
 from jobshelf.hub.journal import JournalMiddleware
 from jobshelf.hub.refusal import Refusal, bad_request, conflict, from_disk_error, not_implemented, wants_json
 from jobshelf.hub.routes import (
@@ -69,11 +70,19 @@ class RawPathMiddleware:
         await self._app(scope, receive, send)
 
 
-class DateMiddleware:
-    """Date every answer with the moment it begins.
+# no page of another origin may run, embed or frame what the Hub sends
+_EVERYWHERE = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"x-frame-options", b"DENY"),
+]
 
-    The server's own header lags by up to a second, and a client that reads a log without following it drops the lines
-    that are newer than the Date of the answer.
+
+class HeadersMiddleware:
+    """Give every answer the headers that all have: what browsers must not do with it, and the moment it begins.
+
+    The server's own Date lags by up to a second, and a client that reads a log without following it drops the lines that
+    are newer than the Date of the answer.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -82,12 +91,13 @@ class DateMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on (ASGI)."""
 
-        async def dated(message: Message) -> None:
+        async def completed(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"date", formatdate(usegmt=True).encode())]
+                date = (b"date", formatdate(usegmt=True).encode())
+                message["headers"] = [*message["headers"], *_EVERYWHERE, date]
             await send(message)
 
-        await self._app(scope, receive, dated)
+        await self._app(scope, receive, completed)
 
 
 def build_app(core: Core) -> Starlette:
@@ -95,7 +105,8 @@ def build_app(core: Core) -> Starlette:
     app = Starlette(
         routes=_ROUTES,
         middleware=[
-            Middleware(DateMiddleware),
+            Middleware(HeadersMiddleware),
+            Middleware(GuardMiddleware, origins=core.origins),
             Middleware(RawPathMiddleware),
             Middleware(JournalMiddleware, journal=core.journal, plan=core.faults, accounts=core.accounts),
         ],

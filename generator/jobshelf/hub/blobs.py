@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from jobshelf.hub.private import private_folder
 from jobshelf.hub.refusal import no_space
 
 _CHUNK = 1 << 20
@@ -26,7 +27,7 @@ class Blobs:
     def __init__(self, folder: Path, *, capacity: int | None = None) -> None:
         self._folder = folder
         self._incoming = folder / "incoming"
-        self._incoming.mkdir(parents=True, exist_ok=True)
+        private_folder(self._incoming)
         for leftover in self._incoming.iterdir():
             leftover.unlink()
         self._capacity = capacity
@@ -87,7 +88,7 @@ class Blobs:
                 return
             size = temporary.stat().st_size
             self.require_room(size)
-            target.parent.mkdir(parents=True, exist_ok=True)
+            private_folder(target.parent)
             temporary.rename(target)
             self._used += size
         _sync_folder(target.parent)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from jobshelf.hub.access import Access
 from jobshelf.hub.account import Accounts
@@ -29,10 +29,16 @@ from jobshelf.hub.xet import Xet
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Core:
-    """What every route works with. `endpoint` is the Hub's own address, `alias` the same server under another name."""
+    """What every route works with.
+
+    `endpoint` is the Hub's own address, `alias` the same server under another name, `origins` all names that it answers
+    to. `instruments_secret` opens the journal and the fault plan.
+    """
 
     endpoint: str
     alias: str
+    origins: tuple[str, ...]
+    instruments_secret: str = field(repr=False)
     accounts: Accounts
     journal: Journal
     faults: FaultPlan

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -16,7 +15,44 @@ from jobshelf.hub.refusal import Refusal
 
 FaultKind = Literal["status", "delay", "reset", "lost", "truncate"]
 _LONGEST_SECONDS = 3600
+_LONGEST_PATTERN = 4096
+_MOST_FAULTS = 256
 _LOOK_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathPattern:
+    """Text that a path contains; matching takes time in proportion to the path, whatever the pattern.
+
+    `*` in the text stands for any text; `^` at its beginning and `$` at its end tie it to those of the path. No other
+    character is special.
+    """
+
+    text: str
+
+    def matches(self, path: str) -> bool:
+        """Whether the pattern occurs in `path`."""
+        at_start, at_end = self.text.startswith("^"), self.text.endswith("$")
+        parts = self.text[at_start : len(self.text) - at_end].split("*")
+        begin, end = 0, len(path)
+        if at_start:
+            first = parts.pop(0)
+            if not path.startswith(first):
+                return False
+            begin = len(first)
+            if not parts:
+                return not at_end or begin == end
+        if at_end:
+            last = parts.pop()
+            end -= len(last)
+            if end < begin or not path.endswith(last):
+                return False
+        for part in parts:
+            found = path.find(part, begin, end)
+            if found < 0:
+                return False
+            begin = found + len(part)
+        return True
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,7 +71,7 @@ class Fault:
     """
 
     kind: FaultKind
-    path: re.Pattern[str]
+    path: PathPattern
     method: str | None
     status: int
     seconds: float
@@ -49,7 +85,7 @@ class Fault:
 
     def strikes(self, method: str, path: str) -> bool:
         """Count a request if it matches; whether it is to fail."""
-        if self.method not in (None, method) or not self.path.search(path):
+        if self.method not in (None, method) or not self.path.matches(path):
             return False
         self.seen += 1
         hit = self.nth <= self.seen < self.nth + self.times
@@ -59,7 +95,7 @@ class Fault:
     def as_json(self) -> dict[str, Any]:
         """The fault as `GET /_hub/faults` lists it."""
         values = {name: getattr(self, name) for name in self.__slots__}
-        return values | {"path": self.path.pattern, "headers": dict(self.headers)}
+        return values | {"path": self.path.text, "headers": dict(self.headers)}
 
 
 def planned(
@@ -84,13 +120,11 @@ def planned(
         raise ValueError(f"'seconds' must be up to {_LONGEST_SECONDS}, and above 0 for a delay, found {seconds}")
     if times < 1 or nth < 1:
         raise ValueError(f"'times' and 'nth' count from 1, found {times} and {nth}")
-    try:
-        pattern = re.compile(path)
-    except re.error as error:
-        raise ValueError(f"'path' is not a regular expression: {error}") from error
+    if len(path) > _LONGEST_PATTERN:
+        raise ValueError(f"'path' has at most {_LONGEST_PATTERN} characters, found {len(path)}")
     return Fault(
         kind=known,
-        path=pattern,
+        path=PathPattern(text=path),
         method=method,
         status=status,
         seconds=seconds,
@@ -108,8 +142,10 @@ class FaultPlan:
         self._faults: list[Fault] = []
 
     def add(self, fault: Fault) -> None:
-        """Plan a fault."""
+        """Plan a fault. Raises ValueError when there are too many: each of them is compared with every request."""
         with self._lock:
+            if len(self._faults) >= _MOST_FAULTS:
+                raise ValueError(f"there are {_MOST_FAULTS} faults already: clear them first")
             self._faults.append(fault)
 
     def clear(self) -> None:

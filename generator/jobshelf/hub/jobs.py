@@ -12,6 +12,7 @@ from typing import Any, Literal
 from jobshelf.hub import clock
 from jobshelf.hub.database import Database
 from jobshelf.hub.orphans import end_orphans
+from jobshelf.hub.private import private_folder, private_opener
 
 Stage = Literal["RUNNING", "COMPLETED", "ERROR", "CANCELED"]
 DEFAULT_TIMEOUT_SECONDS = 1800
@@ -71,8 +72,7 @@ class Jobs:
     """The Jobs of one Hub: state in the database, logs in one file each."""
 
     def __init__(self, folder: Path, *, database: Database) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
+        self._folder = private_folder(folder)
         self._database = database
         end_orphans([row["id"] for row in database.rows("SELECT id FROM jobs WHERE stage = 'RUNNING'")])
         database.execute(
@@ -121,7 +121,7 @@ class Jobs:
     def log(self, job_id: str, line: str) -> None:
         """Append a line to a Job's log."""
         entry = json.dumps({"data": line, "timestamp": clock.now()})
-        with self._log_file(job_id).open("a", encoding="utf-8") as stream:
+        with open(self._log_file(job_id), "a", encoding="utf-8", opener=private_opener) as stream:
             stream.write(entry + "\n")
 
     def logged(self, job_id: str, start: int = 0) -> tuple[list[str], int]:

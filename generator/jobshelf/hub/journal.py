@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
+from urllib.parse import unquote_plus
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,6 +20,11 @@ from jobshelf.hub.refusal import Refusal
 
 _OWN_ROUTES = "/_hub/"
 _ENTRIES = 100_000
+# the query of the Hub's own signed URLs, of those of object stores, and names that tokens travel under
+_SECRETS = {
+    *("signature", "x-amz-signature", "x-amz-credential", "x-amz-security-token", "x-goog-signature", "sig"),
+    *("token", "access_token", "hf_token", "id_token", "subject_token", "secret", "password", "key"),
+}
 _CHANGING = {"POST", "PUT", "DELETE", "PATCH"}
 # these send something and change nothing that can be read back
 _ASKING = re.compile(r"/preupload/|/paths-info|^/api/validate-yaml|/info/lfs/|^/_lfs/|^/oauth/")
@@ -32,7 +38,8 @@ class Request:
     another one), `status` the answer's (0 when the client got none), `bytes_in` and `bytes_out` the bodies' sizes, `user`
     the account's name (None when anonymous or unknown), `client` the user agent. `fault` is the kind of the planned fault
     that struck, `outcome` the status with which the Hub did the request whether or not the client learnt of it (0 when it
-    was not done). There is no header dump and no body: a token can not get in here.
+    was not done). There is no header dump and no body, and in `path` every token and signature is `***`: what is here
+    opens nothing.
     """
 
     method: str
@@ -109,6 +116,17 @@ class JournalMiddleware:
             watch.record()
 
 
+def _without_secrets(target: str) -> str:
+    """A request's target with the values of its query that open something replaced by `***`."""
+    path, mark, query = target.partition("?")
+    return path + mark + "&".join(map(_without_secret, query.split("&")))
+
+
+def _without_secret(field: str) -> str:
+    name, equals, _ = field.partition("=")
+    return f"{name}=***" if equals and unquote_plus(name).lower() in _SECRETS else field
+
+
 class _Watch:
     """Counts what goes in and out of one request."""
 
@@ -124,7 +142,7 @@ class _Watch:
         self._connection: Connection = scope["state"][STATE_KEY]
         self.fault: Fault | None = None
         raw = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
-        self.path = accounts.redact(raw.decode("latin-1"))
+        self.path = accounts.redact(_without_secrets(raw.decode("latin-1")))
 
     def noting_outcome(self, app: ASGIApp) -> ASGIApp:
         async def noted(scope: Scope, receive: Receive, send: Send) -> None:

@@ -17,6 +17,7 @@ from jobshelf.hub import clock
 from jobshelf.hub.blobs import Blobs
 from jobshelf.hub.buckets import Add, Bucket, Buckets, Remove
 from jobshelf.hub.names import file_path
+from jobshelf.hub.private import private_folder
 from jobshelf.hub.xet import Xet
 
 
@@ -35,10 +36,11 @@ class Mount:
 
 def copy_out(mount: Mount, folder: Path, blobs: Blobs) -> None:
     """Write a mount's files below `folder`."""
-    folder.mkdir(parents=True)
+    private_folder(folder)
     for path, sha256 in mount.files.items():
         target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(target.parent)
+        target.touch(mode=0o600)
         shutil.copyfile(blobs.path(sha256), target)
 
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from jobshelf.hub.blobs import Blobs
+from jobshelf.hub.private import private_folder
 from jobshelf.hub.refusal import bad_request
 
 PART_BYTES = 8 << 20
@@ -21,14 +22,13 @@ class Parts:
 
     def __init__(self, folder: Path, *, blobs: Blobs) -> None:
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        private_folder(folder)
         self._folder = folder
         self._blobs = blobs
 
     async def receive(self, sha256: str, number: int, stream: AsyncIterator[bytes]) -> str:
         """Keep part `number` of a file and return its ETag. Raises Refusal: 400 for one that is too long, 507."""
-        folder = self._folder / sha256
-        folder.mkdir(exist_ok=True)
+        folder = private_folder(self._folder / sha256)
         etag, size = hashlib.sha256(), 0
         handle, name = tempfile.mkstemp(dir=self._folder)
         try:

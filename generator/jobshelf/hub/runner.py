@@ -22,6 +22,7 @@ from jobshelf.hub.buckets import Buckets
 from jobshelf.hub.flavors import FLAVORS
 from jobshelf.hub.jobs import Job, Jobs, Stage
 from jobshelf.hub.mounts import Mount, copy_back, copy_out, rewrite
+from jobshelf.hub.private import private_folder
 from jobshelf.hub.refusal import Refusal
 from jobshelf.hub.xet import Xet
 
@@ -58,8 +59,7 @@ class Runner:
         self._endpoint = endpoint
         # a Hub that was killed could not tidy up
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        self._folder = folder
+        self._folder = private_folder(folder)
         self._jobs = jobs
         self._blobs = blobs
         self._buckets = buckets
@@ -139,7 +139,7 @@ class Runner:
     def _attempt(self, run: _Run, folder: Path, folders: Mapping[str, Path]) -> int:
         """Run the command once and return its exit code."""
         for name in ("home", "tmp", "work"):
-            (folder / name).mkdir(parents=True)
+            private_folder(folder / name)
         spec = run.job.spec
         command = [rewrite(part, folders) for part in (*spec.command, *spec.arguments)]
         environment = {key: rewrite(value, folders) for key, value in spec.environment.items()}
@@ -156,6 +156,7 @@ class Runner:
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
+                    umask=0o077,
                 )
             except (OSError, ValueError) as error:
                 self._log(run, f"Cannot start {command[0]!r}: {error}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import os
+import secrets
 import signal
 import socket
 import threading
@@ -31,18 +33,23 @@ from jobshelf.hub.journal import Journal, Request
 from jobshelf.hub.limits import Limit, Limits
 from jobshelf.hub.notifier import Notifier
 from jobshelf.hub.parts import Parts
+from jobshelf.hub.private import claim, private_opener, tighten
 from jobshelf.hub.publishers import Publisher, Publishers
 from jobshelf.hub.repos import Repos
 from jobshelf.hub.runner import Runner
 from jobshelf.hub.scheduler import Scheduler
 from jobshelf.hub.schedules import Schedules
 from jobshelf.hub.signing import Signer
-from jobshelf.hub.tls import Tls, tls_proxy
+from jobshelf.hub.tls import HOSTS, Tls, tls_proxy
 from jobshelf.hub.vault import Vault
 from jobshelf.hub.webhooks import Webhooks
 from jobshelf.hub.xet import Xet
 
 _LOOPBACK = "127.0.0.1"
+_HTTP_PORT = 80
+_DATABASE = "hub.sqlite3"
+# all that the Hub keeps under its root
+_STATE = (_DATABASE, f"{_DATABASE}-wal", f"{_DATABASE}-shm", "lock", "blobs", "parts", "xet", "jobs", "running", "tls")
 # columnar readers open dozens of connections at once
 _BACKLOG = 4096
 _DRAIN_SECONDS = 2
@@ -63,6 +70,14 @@ class Hub:
     def endpoint(self) -> str:
         """`http://127.0.0.1:PORT`."""
         return self._core.endpoint
+
+    @property
+    def instruments_secret(self) -> str:
+        """What another process sends as `Authorization: Bearer ...` to `/_hub/journal` and `/_hub/faults`.
+
+        It is new at every start, and whoever started the Hub decides who gets it. Jobs do not.
+        """
+        return self._core.instruments_secret
 
     def journal(self) -> tuple[Request, ...]:
         """Every request since the start (or `clear_journal()`), in the order of the answers."""
@@ -86,8 +101,9 @@ class Hub:
     ) -> Fault:
         """Let the `nth` to `nth + times - 1`-th request that matches fail; `jobshelf.hub.faults.Fault` says how.
 
-        `path` is a regular expression searched in the raw path with its query; `method` None means any. The fault that is
-        returned counts what it saw and struck. Raises ValueError for one that could not strike.
+        `path` is text that occurs in the raw path with its query, as in the journal; `*` stands for any text, `^` at the
+        beginning and `$` at the end for those of the path. `method` None means any. The fault that is returned counts what
+        it saw and struck. Raises ValueError for one that could not strike, or when there are 256 already.
         """
         fault = planned(
             path=path,
@@ -147,12 +163,13 @@ def serve(
 
     `port` 0 takes a free one. `capacity` is the number of bytes that the store may hold. `tls` adds
     the Hub under its real name (`jobshelf.hub.tls`). When the block ends the server and every Job are stopped. Raises
-    EnvironmentFault when the port is taken, another Hub uses `root`, or TLS mode lacks its package.
+    EnvironmentFault when the port is taken, another Hub uses `root`, it belongs to another user, or TLS mode lacks its
+    package. Only the user who runs the Hub can read what is under `root`, whatever the modes were before.
     """
     with (
         _lock(root),
         _bound(port) as listener,
-        _core(root, listener, accounts, capacity) as core,
+        _core(root, listener, accounts, capacity, tls=tls) as core,
         _running(core, listener),
         _by_itself(core) as scheduler,
         tls_proxy(root / "tls", listener.getsockname()[1]) if tls else nullcontext() as proxy,
@@ -162,9 +179,10 @@ def serve(
 
 def _lock(root: Path) -> IO[str]:
     """An open file under `root` that this Hub alone has locked."""
+    claim(root)
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        lock = (root / "lock").open("w")
+        tighten(root / name for name in _STATE)
+        lock = os.fdopen(private_opener(str(root / "lock"), os.O_CREAT | os.O_WRONLY), "w")
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise EnvironmentFault(f"another Hub is using {root}", fix="stop it, or choose another --root") from error
@@ -189,16 +207,20 @@ def _bound(port: int) -> Iterator[socket.socket]:
 
 
 @contextmanager
-def _core(root: Path, listener: socket.socket, accounts: Sequence[Account], capacity: int | None) -> Iterator[Core]:
-    database = Database(root / "hub.sqlite3")
+def _core(
+    root: Path, listener: socket.socket, accounts: Sequence[Account], capacity: int | None, *, tls: bool
+) -> Iterator[Core]:
+    database = Database(root / _DATABASE)
     try:
-        yield _assembled(root, database, listener.getsockname()[1], accounts, capacity)
+        yield _assembled(root, database, listener.getsockname()[1], accounts, capacity, tls=tls)
     finally:
         database.close()
 
 
-def _assembled(root: Path, database: Database, port: int, accounts: Sequence[Account], capacity: int | None) -> Core:
-    endpoint = f"http://{_LOOPBACK}:{port}"
+def _assembled(
+    root: Path, database: Database, port: int, accounts: Sequence[Account], capacity: int | None, *, tls: bool
+) -> Core:
+    endpoint, alias = (f"http://{name}{'' if port == _HTTP_PORT else f':{port}'}" for name in (_LOOPBACK, "localhost"))
     blobs = Blobs(root / "blobs", capacity=capacity)
     repos = Repos(database)
     buckets = Buckets(database)
@@ -206,7 +228,9 @@ def _assembled(root: Path, database: Database, port: int, accounts: Sequence[Acc
     jobs = Jobs(root / "jobs", database=database)
     return Core(
         endpoint=endpoint,
-        alias=f"http://localhost:{port}",
+        alias=alias,
+        origins=(endpoint, alias, *(f"https://{host}" for host in HOSTS if tls)),
+        instruments_secret=secrets.token_urlsafe(32),
         accounts=Accounts(accounts),
         journal=Journal(),
         faults=FaultPlan(),
@@ -235,6 +259,7 @@ def _running(core: Core, listener: socket.socket) -> Iterator[None]:
     config = uvicorn.Config(
         build_app(core),
         http=HubProtocol,
+        ws="none",
         backlog=_BACKLOG,
         access_log=False,
         log_config=None,

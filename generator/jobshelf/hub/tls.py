@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobshelf.errors import EnvironmentFault
+from jobshelf.hub.private import private_folder, private_opener
 
 HOST = "huggingface.co"
 FILES_HOST = "cdn-lfs.huggingface.co"
@@ -80,14 +81,15 @@ def _certificates(folder: Path) -> ssl.SSLContext:
         import trustme
     except ImportError as error:
         raise EnvironmentFault("TLS mode needs the package trustme", fix="uv add --dev trustme") from error
-    folder.mkdir(parents=True, exist_ok=True)
+    private_folder(folder)
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(*HOSTS).configure_cert(context)
     context.set_alpn_protocols(["http/1.1"])
     known = os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile
     system = Path(known).read_bytes() if known and Path(known).is_file() else b""
-    (folder / "bundle.pem").write_bytes(system + b"\n" + authority.cert_pem.bytes())
+    with open(folder / "bundle.pem", "wb", opener=private_opener) as bundle:
+        bundle.write(system + b"\n" + authority.cert_pem.bytes())
     return context
 
 

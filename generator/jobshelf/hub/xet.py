@@ -16,13 +16,15 @@ import tempfile
 import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobshelf.hub.blobs import Blobs
 from jobshelf.hub.database import Database
-from jobshelf.hub.refusal import bad_request
+from jobshelf.hub.private import private_folder
+from jobshelf.hub.refusal import Refusal, bad_request
 
 if TYPE_CHECKING:
     from hf_xet import XetSession
@@ -80,14 +82,24 @@ class Xet:
     def receive(self, owner: str, wanted: Collection[str]) -> None:
         """Take in the files of these hashes (Xet's, or sha256) out of what was uploaded for `owner`.
 
-        What is here, or was not uploaded, is passed over: nobody waits for the rest of an upload that was given up.
-        Raises Refusal: 507 when a file does not fit, 400 when an upload cannot be read.
+        What is here, or was not uploaded, is passed over: nobody waits for the rest of an upload that was given up, or
+        that another client is still sending.
+        Raises Refusal: 507 when a file does not fit, 400 when a file is missing and an upload cannot be read.
         """
+        unreadable: Refusal | None = None
         with self._lock:
             for folder in self._folder.glob(f"upload/{owner}/*"):
-                listed = [file for shard in (folder / _STORE / "shards").glob("*.mdb") for file in _listed(shard)]
-                found = [file for file in listed if {file.hash, file.sha256} & set(wanted)]
-                self._read_out(folder, [file for file in found if self.find(file.hash) is None])
+                try:
+                    listed = [file for shard in (folder / _STORE / "shards").glob("*.mdb") for file in _listed(shard)]
+                    found = [file for file in listed if {file.hash, file.sha256} & set(wanted)]
+                    self._read_out(folder, [file for file in found if self.find(file.hash) is None])
+                except Refusal as refusal:
+                    if refusal.status != 400:
+                        raise
+                    unreadable = refusal
+        known = "SELECT 1 FROM xet WHERE ? IN (hash, sha256)"
+        if unreadable and any(self._database.row(known, one) is None for one in wanted):
+            raise unreadable
 
     def find(self, xet_hash: str) -> Content | None:
         """The file of that hash, if it came in."""
@@ -117,14 +129,10 @@ class Xet:
         return content
 
     def _fresh(self, below: str) -> Path:
-        folder = self._folder.absolute() / below / secrets.token_hex(8)
-        folder.mkdir(parents=True)
-        return folder
+        return private_folder(self._folder.absolute() / below / secrets.token_hex(8))
 
     def _made(self, below: str) -> Path:
-        folder = self._folder / below
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        return private_folder(self._folder / below)
 
     def _sweep(self) -> None:
         """Remove the folders whose token ran out, and as long again to finish what was begun with it."""
@@ -182,11 +190,17 @@ def _store(folder: Path, files: Sequence[Path]) -> list[str]:
     return [item.result().xet_info.hash for item in sent]
 
 
+def _copy_if_there(source: str, target: str) -> None:
+    """A client that is still sending renames its files meanwhile."""
+    with suppress(FileNotFoundError):
+        shutil.copyfile(source, target)
+
+
 def _fetch(folder: Path, files: Sequence[Listed], scratch: Path) -> dict[str, Path]:
     from hf_xet import XetFileInfo
 
     copy = scratch / "copy"
-    shutil.copytree(folder / _STORE, copy / _STORE)
+    shutil.copytree(folder / _STORE, copy / _STORE, copy_function=_copy_if_there)
     targets = {file.hash: scratch / file.hash for file in files}
     with _session().new_file_download_group(**_access(copy)) as download:
         for file in files:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jobshelf.index.document import Index, load_index
+from jobshelf.index.document import Index, load_index, shelf_with
 from jobshelf.index.entry import Entry, normalise
 from jobshelf.index.schema import SCHEMA_FILE, schema_text
 
@@ -29,6 +29,7 @@ __all__ = [
     "load_index",
     "normalise",
     "schema_text",
+    "shelf_with",
     "write_index",
 ]
 

@@ -1,6 +1,6 @@
 """Make index.json from the catalogue: read, find out, describe, put together. The same bytes on every machine.
 
-An entry depends on the script's bytes, its record, the names of the shelf, the blocks, the choice of rules and the tool. All
+An entry depends on the script's bytes, its record, the names of the shelf, the choice of rules and the tool. All
 of that is its key in the cache, so that a rebuild costs what changed.
 """
 
@@ -72,7 +72,7 @@ def build(shelf: Shelf) -> Built:
         name=shelf.name,
         description=shelf.description,
         version=shelf.version,
-        github=shelf.github,
+        repository=shelf.repository,
         dataset=shelf.dataset,
         entries=(),
     )
@@ -138,15 +138,13 @@ def make_recipe(shelf: Shelf) -> Recipe:
     from jobshelf.index.prices import read_prices
 
     config, prices = vetting_config(shelf), read_prices(shelf)
-    blocks = sorted((shelf.root / "templates" / "blocks").glob("*.py"))
     chosen = [sorted(config.select), sorted(config.ignore), sorted(config.per_file_ignores.items())]
-    examined = [chosen, [[path.name, sha256(path.read_bytes())] for path in blocks]]
     return Recipe(
         shelf=shelf,
         prices=prices,
         cache=open_cache(tool_digest()),
-        examined=_digest(examined),
-        named=_digest([shelf.dataset, shelf.github, prices.date, prices.usd_per_hour]),
+        examined=_digest(chosen),
+        named=_digest([shelf.dataset, shelf.repository, prices.date, prices.usd_per_hour]),
     )
 
 

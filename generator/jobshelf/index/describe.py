@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from jobshelf.blocks import END, find_fences
 from jobshelf.errors import ScriptError
 from jobshelf.forms import example_arguments
 from jobshelf.index.entry import addressed, normalise
@@ -45,7 +44,7 @@ def describe(script: Script, findings: Findings, record: Record | None, shelf: S
         "summary": script.summary.rstrip("."),
         "description": script.docstring.partition("\n")[2].strip(),
         "authors": _COPYRIGHT.findall(script.text),
-        "aliases": table["aliases"],
+        "aliases": table.get("aliases", []),
         "classification": {"task": table["task"], "tags": table["tags"]},
         "source": _source(script, shelf),
         "runtime": _runtime(header),
@@ -73,9 +72,13 @@ def _source(script: Script, shelf: Shelf) -> dict[str, Any]:
         "sha256": script.sha256,
         "bytes": len(script.data),
         "lines": len(script.text.splitlines()),
-        "blocks": {fence.name: fence.version for fence in find_fences(script.text)} if END in script.text else {},
-        "urls": {"repository": f"https://github.com/{shelf.github}/blob/main/catalog/{name}"},
+        "urls": {"repository": _maintained_at(name, shelf)},
     }
+
+
+def _maintained_at(name: str, shelf: Shelf) -> str:
+    folder = "" if shelf.github is None else "catalog/"
+    return f"{shelf.repository}/blob/main/{folder}{name}"
 
 
 def _runtime(header: Header) -> dict[str, Any]:
@@ -101,7 +104,7 @@ def _needs(header: Header) -> dict[str, Any]:
             "timeout": str(timeout),
             "image": launch.get("image"),
         },
-        "shardable": table["shardable"],
+        "shardable": table.get("shardable", False),
         "launch": dict(launch),
     }
 
@@ -123,7 +126,10 @@ def _is_resumable(record: Record | None, script: Script) -> bool | None:
 def _rehearsal(record: Record, script: Script) -> dict[str, Any]:
     data = record.to_json()
     shown = {key: value for key, value in data.items() if key not in ("schema_version", "name")}
-    return {**shown, "passed": record.passed, "stale": record.sha256 != script.sha256}
+    stale = record.sha256 != script.sha256
+    if stale and script.header is not None:  # what to try is what the script says now
+        shown["arguments"] = list(script.header.tool("jobshelf").get("rehearse", record.arguments))
+    return {**shown, "passed": record.passed, "stale": stale}
 
 
 def _writable(value: Any) -> Any:  # noqa: ANN401 (any JSON data)

@@ -10,23 +10,23 @@ from jobshelf.errors import InputError, UsageError
 from jobshelf.forms import ENDPOINT, script_url
 from jobshelf.index.entry import RELEASE, Entry, NoEntry, canonical, normalise
 from jobshelf.index.schema import SCHEMA_FILE, problem
-from jobshelf.shelf import Shelf
+from jobshelf.shelf import Shelf, find_shelf, installed_shelf
 
 SCHEMA_VERSION = 1
-_GITHUB = "https://github.com/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Index:
     """All entries, ordered by id, with the names that their URLs are made of.
 
+    `repository` is the address of the shelf's sources, wherever the index is published to (see `Shelf.repository`).
     An index names addresses in its own dataset: an entry that comes from elsewhere gets new ones here.
     """
 
     name: str
     description: str
     version: str
-    github: str
+    repository: str
     dataset: str
     entries: tuple[Entry, ...]
 
@@ -43,11 +43,6 @@ class Index:
     def homepage(self) -> str:
         """The page of the dataset."""
         return f"{ENDPOINT}/datasets/{self.dataset}"
-
-    @property
-    def repository(self) -> str:
-        """Where the sources are."""
-        return f"{_GITHUB}{self.github}"
 
     def to_text(self) -> str:
         """Return the text of index.json: sorted keys, two-space indent, no clock, a newline at the end."""
@@ -74,7 +69,7 @@ class Index:
                 name=_text(data, "name"),
                 description=_text(data, "description"),
                 version=_text(data, "version"),
-                github=_text(data, "repository").removeprefix(_GITHUB),
+                repository=_text(data, "repository"),
                 dataset=_text(data, "dataset"),
                 entries=tuple(_entry(number, entry) for number, entry in enumerate(data["entries"])),
             )
@@ -114,6 +109,16 @@ def load_index(shelf: Shelf) -> Index:
     except UnicodeDecodeError as error:
         raise InputError(f"{shelf.index_file} is not UTF-8", fix="jobshelf index") from error
     return Index.from_text(text, str(shelf.index_file), whole=False)
+
+
+def shelf_with(*ids: str) -> tuple[Shelf, Index]:
+    """Return the shelf that has all these scripts, with its index: the one here, else the one that comes with the tool."""
+    shelf = find_shelf()
+    index = load_index(shelf)
+    if set(ids) <= {entry.id for entry in index.entries}:
+        return shelf, index
+    shelf = installed_shelf()
+    return shelf, load_index(shelf)
 
 
 def compose(index: Index, *, tasks: Collection[str], tags: Collection[str], texts: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jobshelf.blocks import load
+from jobshelf.hardware import price_table
 from jobshelf.launch import timeout_seconds
 from jobshelf.shelf import Shelf
 
@@ -20,11 +20,10 @@ class Prices:
 
 
 def read_prices(shelf: Shelf) -> Prices:
-    """Return the prices of the block `flavors`: the one that the shelf's scripts embed, else the tool's own."""
-    folder = shelf.root / "templates" / "blocks"
-    block = load("flavors", folder if (folder / "flavors.py").is_file() else None)
-    prices = {name: flavor.usd_per_hour for name, flavor in block.FLAVORS.items()}
-    return Prices(date=block.FLAVORS_DATE, usd_per_hour=prices)
+    """Return the dated prices of the shelf's own estimate_cost.py, else of the installed one."""
+    table = price_table(shelf)
+    prices = {name: flavor.usd_per_hour for name, flavor in table.flavors.items()}
+    return Prices(date=table.date, usd_per_hour=prices)
 
 
 def cost(flavor: str, timeout: str | int, prices: Prices) -> dict[str, Any] | None:

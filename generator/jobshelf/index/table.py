@@ -12,7 +12,7 @@ from jobshelf.launch import parse_volume
 from jobshelf.script import Header, Script
 
 TEXT_KEYS = ("version", "title", "task", "license", "persists", "token", "status")
-LIST_KEYS = ("tags", "inputs", "outputs", "aliases", "rehearse")
+LIST_KEYS = ("tags", "inputs", "outputs", "rehearse")
 _TEXT, _TEXTS, _FLAG, _TABLE = "a string", "a list of strings", "true or false", "a table of strings"
 _RETIRED = ("deprecated", "disabled")
 _CHOICES = {
@@ -45,7 +45,8 @@ _TESTS: Mapping[str, _Test] = {
     _TABLE: _is_table,
     'a duration such as "90m"': _is_duration,
 }
-_JOBSHELF = {**dict.fromkeys(TEXT_KEYS, _TEXT), **dict.fromkeys(LIST_KEYS, _TEXTS), "shardable": _FLAG}
+_JOBSHELF = {**dict.fromkeys(TEXT_KEYS, _TEXT), **dict.fromkeys(LIST_KEYS, _TEXTS)}
+_OPTIONAL = {"aliases": _TEXTS, "shardable": _FLAG}
 # The keys of huggingface_hub 2.4 `cli/_uv_script_header.py`: with any other, the command refuses the script.
 _LAUNCH = {
     **dict.fromkeys(("image", "flavor", "python", "name", "namespace", "network_group"), _TEXT),
@@ -62,6 +63,8 @@ def require_tables(script: Script, header: Header) -> None:
         if key not in table:
             _refuse(script, header, "jobshelf", "", f"no '{key}' in [tool.jobshelf]", kind, key)
         _require(script, header, "jobshelf", key, kind)
+    for key in _OPTIONAL.keys() & table.keys():
+        _require(script, header, "jobshelf", key, _OPTIONAL[key])
     for key, choices in _CHOICES.items():
         if table[key] not in choices:
             _refuse(script, header, "jobshelf", key, f"{key} = {table[key]!r}", f"one of {', '.join(choices)}", key)

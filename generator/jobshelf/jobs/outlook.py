@@ -7,6 +7,7 @@ The rest comes from the command line that is to be started.
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from jobshelf.errors import InputError, UsageError
-from jobshelf.interface import probe
+from jobshelf.interface import captured_interface
 from jobshelf.jobs.local import uv_program
 from jobshelf.jobs.prices import Cost, duration
 from jobshelf.jobs.roles import Roles, assign
@@ -31,13 +32,14 @@ _SAME: Final = {
     "num_train_epochs": "--epochs",
     "per_device_train_batch_size": "--batch-size",
     "max_length": "--max-length",
+    "dtype": "--dtype",
     "lora_r": "--lora-r",
     "num_generations": "--num-generations",
     "max_completion_length": "--max-new-tokens",
     "max_tokens": "--max-new-tokens",
 }
 _TUNINGS: Final = {"full": "full", "load_in_4bit": "qlora"}
-_INSPECTED: Final = ("config", "split", "revision")
+_INSPECTED: Final = ("config", "split")
 _SMOKE: Final = "max_steps"
 _MAPPED: Final = ("map", "as_chat")
 
@@ -79,7 +81,7 @@ def foresee(
     done within the timeout, InputError when no row suits the method; what could not be found out is a warning.
     """
     declared = _declared(script)
-    interface = probe(script).interface if script is not None and declared else None
+    interface = captured_interface(script) if script is not None and declared else None
     if interface is None or not helpers or not roles.models:
         return Foreseen()
     given = assign(interface.command.arguments, arguments)
@@ -103,14 +105,16 @@ def estimate_words(declared: Sequence[str], given: Mapping[str, Sequence[str]], 
     """Return the command line of estimate_cost for a command line of the script."""
     words = [*declared, "--model", roles.models[0], "--hardware", cost.flavor]
     words += ["--dataset", roles.inputs[0]] if roles.inputs else []
-    words += [word for name, flag in _SAME.items() if given.get(name) for word in (flag, given[name][-1])]
+    for name, flag in _SAME.items():
+        if given.get(name) and given[name][-1] != "auto":  # --dtype auto leaves the choice to the trainer
+            words += [flag, given[name][-1]]
     words += [word for name, tuning in _TUNINGS.items() if name in given for word in ("--tuning", tuning)]
     return [*words, "--json"]
 
 
 def inspect_words(declared: Sequence[str], given: Mapping[str, Sequence[str]], roles: Roles) -> list[str]:
-    """Return the command line of dataset_inspector for a command line of a trainer; none for anything else."""
-    if _method(declared) is None or not roles.inputs:
+    """Return the command line of dataset_inspector for a trainer that reads the newest rows; none for anything else."""
+    if _method(declared) is None or not roles.inputs or given.get("revision"):
         return []
     named = [word for name in _INSPECTED if given.get(name) for word in (f"--{name}", given[name][-1])]
     return [roles.inputs[0], *named, "--json"]
@@ -163,7 +167,10 @@ def _judge_rows(report: Mapping[str, Any], method: str | None, given: Mapping[st
     if verdict is None or verdict["status"] == "READY" or any(name in given for name in _MAPPED):
         return []
     if verdict["status"] == "NEEDS MAPPING":
-        return [f"the rows are not yet what {method} takes ({verdict['reason']}): add --map, the script says which"]
+        code = (
+            f"`jobshelf run dataset_inspector -- {shlex.quote(report['dataset'])} --require {method}` prints the code"
+        )
+        return [f"the rows are not yet what {method} takes ({verdict['reason']}): {code} that maps them"]
     message = f"the rows are not what {method} takes: {verdict['reason']}"
     raise InputError(message, fix="use other rows or another trainer, or add --no-estimate to start it all the same")
 

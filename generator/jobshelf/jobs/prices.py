@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jobshelf.client import explained
 from jobshelf.errors import UsageError
-from jobshelf.hardware import flavors_block
+from jobshelf.hardware import list_flavors, nearest_flavor, price_table
 from jobshelf.launch import DEFAULT_FLAVOR, DEFAULT_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
@@ -42,9 +41,13 @@ class Cost:
 def read_cost(client: HfApi, flavor: str | None, timeout: int | None, attempts: int | None = None) -> Cost:
     """Return what a Job can cost by the Hub's price list of this moment. Raises UsageError for an unknown flavor."""
     name = flavor or DEFAULT_FLAVOR
-    known = _flavors(client)
+    try:
+        with explained(client):
+            known = list_flavors(client)
+    except ValueError:
+        known = dict(price_table().flavors)  # a list in another form says nothing against the one we know
     if name not in known:
-        nearest, why = flavors_block().nearest_flavor(name, known)
+        nearest, why = nearest_flavor(name, known)
         raise UsageError(f"there is no flavor '{name}' ({why})", fix=f"--flavor {nearest}")
     return Cost(
         flavor=name,
@@ -59,20 +62,3 @@ def duration(seconds: float) -> str:
     whole = round(seconds)
     units = [(whole // 86400, "d"), (whole % 86400 // 3600, "h"), (whole % 3600 // 60, "m"), (whole % 60, "s")]
     return "".join(f"{count}{unit}" for count, unit in units if count) or "0s"
-
-
-def _flavors(client: HfApi) -> Mapping[str, Any]:
-    """Ask this client's Hub: the block's own reader asks the one that the process began with."""
-    from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
-
-    block = flavors_block()
-    with explained(client):
-        response = get_session().get(
-            f"{client.endpoint}/api/jobs/hardware", headers=build_hf_headers(token=client.token)
-        )
-        hf_raise_for_status(response)
-    try:
-        return block.read_flavor_list(response.json())
-    except ValueError:
-        # a list in another form says nothing that could be held against the price list we know
-        return block.FLAVORS

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from jobshelf.interface import Argument, probe
+from jobshelf.interface import Argument, captured_interface
 from jobshelf.script import Script
 
 _PLACEHOLDER = re.compile(r"\{(?P<role>input|output|model)(?::[^{}]*)?\}")
@@ -30,7 +30,7 @@ def find_roles(script: Script | None, arguments: Sequence[str]) -> Roles:
     declared = table.get("rehearse", ())
     if script is None or not any(_PLACEHOLDER.search(word) for word in declared):
         return Roles()
-    interface = probe(script).interface
+    interface = captured_interface(script)
     if interface is None:
         return Roles()
     known = interface.command.arguments
@@ -49,20 +49,26 @@ def find_roles(script: Script | None, arguments: Sequence[str]) -> Roles:
 
 
 def assign(known: Iterable[Argument], words: Sequence[str]) -> Mapping[str, list[str]]:
-    """Return the values that `words` give to each argument, by its name, in the way of argparse."""
+    """Return the values that `words` give to each argument, by its name, in the way of argparse.
+
+    An option that is not known, as those that a trainer hands to TRL, is named by its word: `--max-steps` is `max_steps`.
+    """
     flags = {flag: argument for argument in known for flag in argument.flags}
     positionals = [argument for argument in known if argument.kind == "positional"]
     found: dict[str, list[str]] = {}
-    waiting: Argument | None = None
+    waiting, takes_more = "", False
     for word in words:
         flag, equals, value = word.partition("=")
-        option = flags.get(flag) if word.startswith("-") else None
-        if option is not None:
-            waiting = None if equals or option.type == "bool" else option
-            found.setdefault(option.name, []).extend([value] if equals else [])
-        elif waiting is not None:
-            found[waiting.name].append(word)
-            waiting = waiting if waiting.nargs in {"*", "+"} else None
+        option = flags.get(flag)
+        if option is not None or word.startswith("--"):
+            name = option.name if option is not None else flag[2:].replace("-", "_")
+            found.setdefault(name, []).extend([value] if equals else [])
+            is_switch = option is not None and option.type == "bool"
+            waiting = "" if equals or is_switch else name
+            takes_more = option is None or option.nargs in {"*", "+"}
+        elif waiting:
+            found[waiting].append(word)
+            waiting = waiting if takes_more else ""
         elif positionals:
             found.setdefault(positionals[0].name, []).append(word)
             if positionals[0].nargs not in {"*", "+"}:

@@ -1,8 +1,8 @@
 """One script as N Jobs, each with its shard of the input: a thin loop over the Jobs API.
 
-The Jobs share one output, in parts; which of them are finished is read from there (completion markers as datatrove
-writes them), never from a state of ours. So the same command run again does only what is missing, and one that is run
-beside it, or after its coordinator died, adopts the Jobs that still run.
+The Jobs share one output, in parts, and the last one to end writes the card. Which shards are done is read from the Jobs
+of the same command on the Hub, never from a state of ours. So the same command run again starts only what is missing,
+and one that is run beside it, or after its coordinator died, adopts the Jobs that still run.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class ShardRun:
         self._tries: Counter[int] = Counter()
         self._spent = 0.0
         self._stopped: str | None = None
-        self._begun = self._ending = False
+        self._begun = False
         # ids of Jobs that are taken account of, and whether one may have been started that we were not told of
         self._known: set[str] = set()
         self._unsure = False
@@ -150,8 +150,7 @@ class ShardRun:
             self._show()
             if not self._running and (not self._waiting or self._stopped):
                 progress = read_progress(self._output, self._client)
-                if not self._finish(progress):
-                    break
+                break
             changed = before != (len(self._running), len(self._waiting), len(self._failed))
             pause = self._pace.shortest if changed else min(1.5 * pause, self._pace.longest)
             time.sleep(pause)
@@ -159,16 +158,24 @@ class ShardRun:
 
     def _first_look(self) -> Progress:
         progress = read_progress(self._output, self._client)
-        missing = progress.missing_shards(self._count)
-        self._begun = progress.has_begun
-        self._done = set(range(1, self._count + 1)) - set(missing)
-        self._waiting = deque(missing)
         earlier = list_jobs(self._client, self._parcel.namespace, labels={RUN_LABEL: self.key})
+        self._begun = progress.has_begun
+        self._done = self._done_before(progress, earlier)
+        self._waiting = deque(shard for shard in range(1, self._count + 1) if shard not in self._done)
         self._adopt([job for job in earlier if str(job.status.stage) not in OVER])
         self._known.update(job.id for job in earlier)
         self._look()
         self._show()
         return progress
+
+    def _done_before(self, progress: Progress, earlier: list[JobInfo]) -> set[int]:
+        """Return the shards that have nothing left to do; none when all say so and the output is not complete."""
+        every = set(range(1, self._count + 1))
+        if progress.is_complete:
+            return every
+        ended_well = [job for job in earlier if str(job.status.stage) in OVER and exit_code(job) == 0]
+        done = {int((job.labels or {}).get(SHARD_LABEL, "0")) for job in ended_well} & every
+        return done if progress.has_begun and done != every else set()
 
     def _start_more(self) -> None:
         room = self._concurrency if self._begun else 1
@@ -241,18 +248,6 @@ class ShardRun:
         if code in _ALIKE or not begun:
             reason = f"for {_ALIKE[code]}" if code in _ALIKE else "before it wrote anything"
             self._stop(f"shard {shard} failed {reason}, and the others would too")
-
-    def _finish(self, progress: Progress) -> bool:
-        """Whether there is more to do now that no Job is left: the end, where two shards left it to each other."""
-        missing = self._done.intersection(progress.missing_shards(self._count))
-        if progress.lacks_only_the_end and missing and not self._ending:
-            self._ending = True
-            self._waiting.extend(missing)
-            return True
-        for shard in missing:
-            self._done.discard(shard)
-            self._failed[shard] = "its Job ended well, but its parts are not in the output"
-        return False
 
     def _stop(self, why: str) -> None:
         self._stopped = self._stopped or why

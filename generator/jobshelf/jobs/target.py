@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from jobshelf.client import LOG_IN, endpoint
-from jobshelf.errors import EnvironmentFault, InputError, UsageError
+from jobshelf.client import endpoint
+from jobshelf.errors import UsageError
 from jobshelf.forms import Forms, forms, script_url
 from jobshelf.index import Entry, Index
 from jobshelf.launch import Launch
 from jobshelf.script import Script, parse_script, read_script
+from jobshelf.scripts.files import is_path, is_url, read_stdin, refuse_oversized
 from jobshelf.shelf import Shelf
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 STDIN = "-"
-MAX_BYTES = 1 << 20
-_SECONDS = 30
-_GIST = re.compile(r"https://gist\.github\.com/(?P<owner>[\w-]+)/(?P<id>[0-9a-f]+)/?")
-_COMMIT = re.compile("[0-9a-f]{40}")
 _ON_HUB = re.compile(
     r"/(?:(?P<kind>datasets|spaces)/)?(?P<repo>[^/]+/[^/]+)/(?:resolve|raw)/(?P<revision>[^/]+)/(?P<file>.+)"
 )
@@ -63,17 +59,20 @@ class Target:
 def find_target(name: str, shelf: Shelf, index: Index) -> Target:
     """Return what `name` stands for; a URL is not read yet (`read_target` does).
 
-    Raises UsageError for an unknown name and for the page of a file, InputError or ScriptError for a file that is none.
+    Raises UsageError for an unknown name and for the page of a file, ScriptError for a file that is no script, and what
+    `read_file` and `read_stdin` raise.
     """
     if name == STDIN:
-        data = sys.stdin.buffer.read()
+        data = read_stdin()
         launch = parse_script(data, "<stdin>").require().tool("hf-jobs")
         return Target(name="script", word=STDIN, url=None, local=None, data=data, launch=launch, example=())
-    if "://" in name:
-        url = plain_url(name)
+    if is_url(name):
+        from jobshelf.scripts.download import file_address
+
+        url = file_address(name)
         stem = unquote(urlsplit(url).path).rpartition("/")[2].removesuffix(".py")
         return Target(name=stem, word=url, url=url, local=None, data=None, launch={}, example=())
-    if "/" in name or (name.endswith(".py") and Path(name).is_file()):
+    if is_path(name):
         script = read_script(Path(name))
         launch = script.require().tool("hf-jobs")
         return Target(
@@ -85,25 +84,20 @@ def find_target(name: str, shelf: Shelf, index: Index) -> Target:
 def read_target(target: Target, client: HfApi | None = None) -> Target:
     """Return the target with the bytes that its URL serves and the launch table in them; others as they are.
 
-    With a `client`, what the Hub hides from strangers is read with its token, and travels with the Job. Raises
-    InputError for an answer that is no script, EnvironmentFault when there is none.
+    With a `client`, what the Hub hides from strangers is read with its token, and travels with the Job. Raises what
+    `download` raises.
     """
     if target.url is None:
         return target
-    got = _get(target.url, {})
-    url: str | None = target.url
-    if got.status in {401, 403, 404} and client is not None and _is_on(client.endpoint, target.url):
-        got = _get(target.url, {"Authorization": f"Bearer {client.token}"})
-        url = None
-    if got.status >= 400:
-        raise _not_served(target.url, got.status, has_token=client is not None)
-    data = got.body
-    if len(data) > MAX_BYTES or re.match(rb"\s*<(!doctype|html)", data, re.IGNORECASE):
-        found = "a web page" if len(data) <= MAX_BYTES else f"more than {MAX_BYTES:,} bytes"
-        raise InputError(f"{target.url} is {found}, expected a Python file", fix="use the raw address of the file")
-    header = parse_script(data, target.url).header
+    from jobshelf.scripts.download import download
+
+    hub = client.endpoint if client else endpoint()
+    got = download(target.url, endpoint=hub, token=lambda: client.token if client else None)
+    url = target.url if got.is_public else None
+    refuse_oversized(got.data, target.url)
+    header = parse_script(got.data, target.url).header
     launch = header.tool("hf-jobs") if header else {}
-    return replace(target, url=url, data=data, launch=launch, commit_url=_at_commit(url, got.commit))
+    return replace(target, url=url, data=got.data, launch=launch, commit_url=_at_commit(url, got.commit))
 
 
 def pinned(target: Target) -> Target:
@@ -121,22 +115,6 @@ def _at_commit(url: str | None, commit: str | None) -> str | None:
     kind = f"{match['kind']}/" if match["kind"] else ""
     path = f"/{kind}{match['repo']}/resolve/{commit}/{match['file']}"
     return urlunsplit((*urlsplit(url)[:2], path, "", ""))
-
-
-def plain_url(url: str) -> str:
-    """Return the address of the file itself: a Gist's page becomes its raw text.
-
-    Raises UsageError for the page of a file (`/blob/`), with the address of the file.
-    """
-    from jobshelf.vet.fetch import raw_url
-
-    if gist := _GIST.fullmatch(url.partition("#")[0]):
-        return f"https://gist.githubusercontent.com/{gist['owner']}/{gist['id']}/raw"
-    if raw := raw_url(url):
-        raise UsageError(f"{url} is the page about a file (/blob/), not the file", fix=f"use {raw}")
-    if urlsplit(url).scheme not in {"http", "https"}:
-        raise UsageError(f"{url} is no http(s) address", fix="write https://host/path/script.py, a name or a path")
-    return url
 
 
 def command(target: Target, arguments: Sequence[str], asked: Launch | None = None) -> Forms:
@@ -178,44 +156,3 @@ def _from_shelf(entry: Entry, shelf: Shelf) -> Target:
         launch=entry.launch,
         example=entry.arguments,
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Answer:
-    status: int
-    body: bytes
-    commit: str | None
-
-
-def _get(url: str, headers: Mapping[str, str]) -> _Answer:
-    """Return what a URL answers; a redirect to another host is followed without the token."""
-    import httpx2
-
-    try:
-        with (
-            httpx2.Client(follow_redirects=True, timeout=_SECONDS) as http,
-            http.stream("GET", url, headers=dict(headers)) as response,
-        ):
-            body = b""
-            for chunk in response.iter_bytes():
-                body += chunk
-                if len(body) > MAX_BYTES:
-                    break
-            # the Hub itself names the commit; a store that it sends us on to knows of none
-            named = (one.headers.get("X-Repo-Commit") for one in (*response.history, response))
-            commit = next((one for one in named if one and _COMMIT.fullmatch(one)), None)
-            return _Answer(status=response.status_code, body=body, commit=commit)
-    except (httpx2.TransportError, httpx2.TooManyRedirects, httpx2.InvalidURL) as error:
-        message = f"{url} could not be fetched ({type(error).__name__})"
-        raise EnvironmentFault(message, fix="check the address and the network") from error
-
-
-def _is_on(hub: str, url: str) -> bool:
-    return urlsplit(hub)[:2] == urlsplit(url)[:2]
-
-
-def _not_served(url: str, status: int, *, has_token: bool) -> InputError:
-    if status in {401, 403} and not has_token:
-        return InputError(f"{url} is not public (status {status})", fix=LOG_IN)
-    fix = "check the address; a script of a shelf must have been published: jobshelf publish"
-    return InputError(f"{url} answered {status}: there is no script there that you may see", fix=fix)

@@ -31,7 +31,7 @@ def merge(
     before = _by_id(base) if base else there
     kept = {name: _WITHDRAWN for name in here if _is_withdrawn(here[name], there, before)}
     merged = {name: entry for name, entry in here.items() if name not in kept}
-    pruner = ours.github if prune else None
+    pruner = ours.repository if prune else None
     for name, entry in there.items():
         if reason := _why_keep(here.get(name), entry, before.get(name), pruner):
             kept[name], merged[name] = reason, entry
@@ -79,7 +79,7 @@ def _by_id(index: Index) -> dict[str, Entry]:
 def _why_keep(mine: Entry | None, there: Entry, before: Entry | None, pruner: str | None) -> str | None:
     """Say why the published entry stays; `before` is what this publish first saw of it (None: it was not there).
 
-    `pruner` is the shelf that prunes, if one does.
+    `pruner` is the address of the shelf that prunes, if one does.
     """
     moved = before is None or before.sha256 != there.sha256
     if mine is None:
@@ -100,7 +100,7 @@ def _why_keep(mine: Entry | None, there: Entry, before: Entry | None, pruner: st
 
 def _why_not_prune(there: Entry, pruner: str, *, moved: bool) -> str | None:
     source = there.data["source"]["urls"].get("repository", "")
-    if not source.startswith(f"https://github.com/{pruner}/"):
+    if not source.startswith(f"{pruner}/"):
         return f"it comes from {source or 'an unknown shelf'}"
     return "somebody else published it meanwhile" if moved else None
 

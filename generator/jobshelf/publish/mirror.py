@@ -20,7 +20,7 @@ from jobshelf.publish import sums as sums_file
 from jobshelf.publish.lineage import merge, require_newest, with_releases
 from jobshelf.publish.release import make_tag, require_rehearsed, require_releasable
 from jobshelf.publish.remote import ATTEMPTS, Blob, Head, Moved, Remote, never_stood_still
-from jobshelf.publish.sources import files_of
+from jobshelf.publish.sources import files_of, render_index
 from jobshelf.publish.sums import SUMS, sums_of
 from jobshelf.shelf import Shelf
 
@@ -153,14 +153,14 @@ def _release(index: Index, client: HfApi, options: Options) -> str:
 
 
 def index_for(shelf: Shelf, repo: str | None) -> Index:
-    """Return the shelf's index with the URLs of `repo` (default: the shelf's own).
+    """Return the shelf's index as it is published to `repo` (default: the shelf's own dataset).
 
     Raises InputError for a source that cannot be published, JobshelfError when the committed index is stale.
     """
     if repo is not None and repo.count("/") != 1:
         raise InputError(f"'{repo}' is not a name the Hub takes for a dataset", fix="use owner/name")
     index = check_index(shelf)
-    return replace(index, dataset=repo) if repo else index
+    return render_index(shelf, index, repo) if repo else index
 
 
 def plan(

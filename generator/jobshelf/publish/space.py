@@ -15,6 +15,7 @@ from jobshelf.publish.mirror import INDEX, Plan, read_index, read_sums, refuse_f
 from jobshelf.publish.remote import ATTEMPTS, Moved, Remote, never_stood_still
 from jobshelf.publish.sums import SUMS, sums_of
 from jobshelf.render import render
+from jobshelf.shelf import installed_shelf
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -98,7 +99,10 @@ def _plan(remote: Remote, index: Index) -> PagePlan:
 
 def page_files(index: Index) -> dict[str, bytes]:
     """Return the Space's files: the page of the shelf, and the card that makes it static."""
-    return {**page.page_files(index), "README.md": render("space.md.jinja", index=index).encode()}
+    return {
+        **page.page_files(index),
+        "README.md": render("space.md.jinja", index=index, tool=installed_shelf().repository).encode(),
+    }
 
 
 def _published(shelf: Remote) -> Index:

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 _MADE_BY_THE_HUB = frozenset({".gitattributes"})
 _URL = re.compile(
-    rf"{re.escape(ENDPOINT)}/datasets/(?P<repo>[^/\s]+/[^/\s]+)/(?:resolve|raw)/(?P<revision>[^/\s]+)/(?P<path>[^\s\"'`<>)\\?#]+)"
+    rf"{re.escape(ENDPOINT)}/datasets/(?P<repo>[^/\s]+/[^/\s]+)/(?P<form>resolve|raw|blob)/(?P<revision>[^/\s]+)/(?P<path>[^\s\"'`<>)\\?#]+)"
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """Something that is not as the index says. `fix` is the command or step that mends it."""
+    """Something that is not as the index says. `fix` is the command or step that corrects it."""
 
     where: str
     found: str
@@ -64,10 +64,11 @@ def verify(client: HfApi, repo: str) -> Verification:
             found = "does not exist, or is hidden from the token" if known.head is None else f"holds no {SUMS}"
             raise InputError(f"{repo} {found}: no shelf was published there", fix="jobshelf publish, or check the name")
         tree, tags = remote.tree(known.head.commit), remote.tags()
-        digests = _digests(remote, known.head.commit, sorted(known.sums.keys() & tree.keys()))
+        read = _read_all(remote, known, sorted(known.sums.keys() & tree.keys()))
         index = _index(remote, known)
         urls = _urls(index, known.sums) if index else {}
-        findings = [*_wrong_files(known.sums, digests), *_wrong_entries(index, known.sums, repo)]
+        findings = [*_wrong_files(known.sums, read), *_wrong_entries(index, known.sums, repo)]
+        findings += _wrong_names(read, index, repo)
         findings += [*_wrong_urls(remote, urls, anonymous=not known.head.private), *_wrong_tags(remote, tags)]
     foreign = tree.keys() - known.sums.keys() - {SUMS} - _MADE_BY_THE_HUB
     return Verification(
@@ -82,11 +83,36 @@ def verify(client: HfApi, repo: str) -> Verification:
     )
 
 
-def _digests(remote: Remote, commit: str, paths: Sequence[str]) -> dict[str, str]:
-    def digest(path: str) -> tuple[str, str]:
-        return path, sha256(remote.read(commit, path) or b"")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Read:
+    """A published file: its digest, the addresses in it that name a published file as another dataset's, by dataset.
 
-    return dict(at_once(digest, paths))
+    `claims` are the datasets that a script names as its own: in a command that runs it, or in a constant.
+    """
+
+    sha256: str
+    elsewhere: Mapping[str, str]
+    claims: frozenset[str]
+
+
+def _read_all(remote: Remote, known: Published, paths: Sequence[str]) -> dict[str, _Read]:
+    commit = known.head.commit if known.head else ""
+
+    def read(path: str) -> tuple[str, _Read]:
+        data = remote.read(commit, path) or b""
+        text = data.decode("utf-8", "replace")
+        found = [match for match in _URL.finditer(text) if match["repo"] != remote.repo]
+        claims = (match["repo"] for match in found if match["path"] == path and _runs(text, match.start()))
+        elsewhere = {match["repo"]: match[0] for match in reversed(found) if match["path"] in known.sums}
+        return path, _Read(sha256=sha256(data), elsewhere=elsewhere, claims=frozenset(claims))
+
+    return dict(at_once(read, paths))
+
+
+def _runs(text: str, start: int) -> bool:
+    """Tell whether the address at `start` is what a command runs, or the value of a constant."""
+    before = text[text.rfind("\n", 0, start) + 1 : start]
+    return re.search(r"\buv run\b|=\s*f?[\"']$", before) is not None
 
 
 def _index(remote: Remote, known: Published) -> Index | None:
@@ -98,13 +124,25 @@ def _index(remote: Remote, known: Published) -> Index | None:
         return None
 
 
-def _wrong_files(sums: Mapping[str, str], digests: Mapping[str, str]) -> Iterator[Finding]:
+def _wrong_files(sums: Mapping[str, str], read: Mapping[str, _Read]) -> Iterator[Finding]:
     for path, expected in sorted(sums.items()):
-        if path not in digests:
+        if path not in read:
             yield Finding(where=path, found=f"it is gone, and {SUMS} lists it", fix=_REPAIR)
-        elif digests[path] != expected:
-            found = f"its bytes have sha256 {digests[path][:12]}, {SUMS} lists {expected[:12]}"
+        elif read[path].sha256 != expected:
+            found = f"its bytes have sha256 {read[path].sha256[:12]}, {SUMS} lists {expected[:12]}"
             yield Finding(where=path, found=found, fix=_REPAIR)
+
+
+def _wrong_names(read: Mapping[str, _Read], index: Index | None, repo: str) -> Iterator[Finding]:
+    """Report texts that send people to another dataset for the files of this one."""
+    claimed = {name for file in read.values() for name in file.claims} | ({index.dataset} if index else set())
+    origins = {entry.data["source"]["urls"].get("repository") for entry in (index.entries if index else ())}
+    for path, file in sorted(read.items()):
+        wrong = [url for name, url in file.elsewhere.items() if name in claimed and url not in origins]
+        if wrong:
+            found = f"it names {wrong[0]} as its own address, and stands in {repo}"
+            fix = f"name {repo} in the script, then: jobshelf index && {_PUBLISH} --repo {repo}"
+            yield Finding(where=path, found=found, fix=fix)
 
 
 def _wrong_entries(index: Index | None, sums: Mapping[str, str], repo: str) -> Iterator[Finding]:
@@ -126,8 +164,8 @@ def _urls(index: Index, sums: Mapping[str, str]) -> dict[str, str]:
     A script has the bytes of its entry at every revision that is named; other files are named at `main` only.
     """
     expected = {**sums, **{entry.file: entry.sha256 for entry in index.entries}}
-    matches = (match for match in _URL.finditer(index.to_text()) if match["repo"] == index.dataset)
-    return {match[0]: expected.get(match["path"], "") for match in matches}
+    own = (match for match in _URL.finditer(index.to_text()) if match["repo"] == index.dataset)
+    return {match[0]: expected.get(match["path"], "") for match in own if match["form"] != "blob"}
 
 
 def _wrong_urls(remote: Remote, urls: Mapping[str, str], *, anonymous: bool) -> Iterator[Finding]:
@@ -156,5 +194,6 @@ def _wrong_tags(remote: Remote, tags: Mapping[str, str]) -> Iterator[Finding]:
             yield Finding(where=f"tag {tag}", found=f"it does not hold the shelf of version {tag[1:]}", fix=fix)
 
 
-_REPAIR = "jobshelf publish --repair"
+_PUBLISH = "jobshelf publish"
+_REPAIR = f"{_PUBLISH} --repair"
 _RELEASE = "tag the commit that was released again, or raise the version and: jobshelf publish --release"

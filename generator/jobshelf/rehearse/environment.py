@@ -108,6 +108,8 @@ def user_variables(environment: Environment, home: Path, temporary: Path) -> dic
         "HF_HUB_DISABLE_EXPERIMENTAL_WARNING": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "VLLM_NO_USAGE_STATS": "1",
+        # sums of several threads differ in their last bits with the load of the machine, and runs are compared by bytes
+        "OMP_NUM_THREADS": "1",
         "NO_COLOR": "1",
         "COLUMNS": "120",
     }

@@ -8,10 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from jobshelf.client import read_url
 from jobshelf.errors import ScriptError, UsageError
+from jobshelf.index import load_index
 from jobshelf.rehearse.fixtures import Fixture, choose_fixture, find_fixture, find_model
-from jobshelf.rehearse.target import read_target
-from jobshelf.script import Header, Script
+from jobshelf.script import Header, Script, parse_script, read_script
+from jobshelf.scripts.files import is_path, is_url
+from jobshelf.shelf import find_shelf
 
 USER = "rehearsal"
 MISSING = f"{USER}/there-is-no-such-dataset"
@@ -58,7 +61,7 @@ def find_subject(target: str | Path, arguments: Sequence[str] | None = None) -> 
     Raises UsageError for a name that nobody has, InputError or ScriptError for what is no script, EnvironmentFault for
     a URL that does not answer.
     """
-    script = read_target(target)
+    script = _read(target)
     header = script.require()
     table = header.tool("jobshelf")
     given = tuple(arguments) if arguments is not None else _declared(script, header)
@@ -78,6 +81,16 @@ def find_subject(target: str | Path, arguments: Sequence[str] | None = None) -> 
         is_shardable=table.get("shardable", False),
         variables=header.tool("hf-jobs").get("env", {}),
     )
+
+
+def _read(target: str | Path) -> Script:
+    text = str(target)
+    if is_url(text):
+        return parse_script(read_url(text).data, text.partition("?")[0])
+    if isinstance(target, Path) or is_path(text):
+        return read_script(Path(target))
+    shelf = find_shelf()
+    return read_script(shelf.catalog / load_index(shelf).find(text).file)
 
 
 def _declared(script: Script, header: Header) -> tuple[str, ...] | None:

@@ -59,7 +59,7 @@ class Trouble:
     def plan(self, hub: Hub) -> None:
         """Let it happen on `hub`."""
         hub.fail(
-            path=f"^{re.escape(self.path)}$",
+            path=f"^{self.path}$",
             method=self.method,
             kind=self.kind,
             status=self.status,
@@ -76,12 +76,24 @@ class Trouble:
 
 
 def kill_points(requests: Sequence[Request], count: int) -> tuple[KillPoint, ...]:
-    """Return `count` points: half of them right after what changed the Hub, the others spread over all requests."""
-    writes = [number for number, request in enumerate(requests, start=1) if request.wrote]
+    """Return `count` points: half of them right after what changed the Hub, the others spread over all requests.
+
+    In a run of several commits four of five points lie after the second one is done: the first claims the output, the
+    second holds the first part, and only a kill after that shows whether a part is kept, and not made twice.
+    """
+    commits = [number for number, one in enumerate(requests, start=1) if one.wrote and _COMMIT.search(one.path)]
+    part = commits[1] if len(commits) > 2 else 1
+    early = _points(requests, range(1, part), count // 5 if part > 1 else 0)
+    late = _points(requests, range(part, len(requests) + 1), count - len(early), done=part > 1)
+    return tuple(sorted((*early, *late), key=lambda point: (point.number, point.moment == "after")))
+
+
+def _points(requests: Sequence[Request], numbers: range, count: int, *, done: bool = False) -> list[KillPoint]:
+    """Return up to `count` points at these requests; with `done`, none before the first of them is done."""
+    writes = [number for number in numbers if requests[number - 1].wrote]
     after = [KillPoint(number=number, moment="after") for number in spread(writes, count // 2)]
-    numbers = range(1, len(requests) + 1)
-    before = [KillPoint(number=number, moment="before") for number in spread(numbers, count - len(after))]
-    return tuple(sorted((*after, *before), key=lambda point: (point.number, point.moment == "after")))
+    before = numbers[1:] if done else numbers
+    return after + [KillPoint(number=number, moment="before") for number in spread(before, count - len(after))]
 
 
 def spread(items: Sequence[_Item], count: int) -> list[_Item]:

@@ -7,6 +7,7 @@ import datetime
 import enum
 import functools
 import inspect
+import math
 import os
 import re
 import sys
@@ -15,9 +16,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from jobshelf.recording import MAX_DEPTH, MAX_NAME, Forged, read_interface
 from jobshelf.stub.trace import Trace
 
 _MAX_CHOICES = 200
+_LARGEST = 1 << 63
 _CLICK_TYPES = {
     "text": "str",
     "integer": "int",
@@ -42,16 +45,19 @@ class Recorder:
         if not self._done:
             self._done = True
             try:
-                described = describe()
+                described = self._cleaned({"library": library, **describe()})
+                read_interface(described)
+            except Forged as error:  # it is too large, or is made of more than text and numbers
+                self._trace.record("unreadable", f"{library}: {error}")
             except (
                 AttributeError,
                 KeyError,
                 TypeError,
                 ValueError,
             ) as error:  # a parser that does more than we know of
-                self._trace.record("unreadable", f"{library}: {type(error).__name__}: {error}")
+                self._trace.record("unreadable", self._clean(f"{library}: {type(error).__name__}: {error}")[:MAX_NAME])
             else:
-                self._trace.record("interface", self._cleaned({"library": library, **described}))
+                self._trace.record("interface", described)
 
     def _cleaned(self, value: object) -> object:
         if isinstance(value, str):
@@ -206,20 +212,24 @@ def _click_default(default: object) -> object:
     return None if unset or callable(default) else _plain(default)
 
 
-def _plain(value: object) -> object:
+def _plain(value: object, depth: int = MAX_DEPTH) -> object:
     """Return `value` as JSON knows it, the same in every run; what JSON does not know becomes text."""
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value.value if isinstance(value, enum.Enum) else value
     if isinstance(value, enum.Enum):
-        return _plain(value.value)
+        return _plain(value.value, depth)
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, int):
+        return value if abs(value) < _LARGEST else str(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, (datetime.date, datetime.time)):
         return value.isoformat()
-    if isinstance(value, (list, tuple, set, frozenset, range)):
-        return [_plain(item) for item in _ordered(value)]
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset, range)) and depth:
+        return [_plain(item, depth - 1) for item in _ordered(value)]
+    if isinstance(value, dict) and depth:
+        return {str(key): _plain(item, depth - 1) for key, item in list(value.items())[:_MAX_CHOICES]}
     return f"<{_callable_name(value) if callable(value) else type(value).__name__}>"
 
 

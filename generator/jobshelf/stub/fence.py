@@ -1,4 +1,4 @@
-"""What a running script may do: nothing but compute, print, and write a few small files in its own folder.
+"""What a running script may do: nothing but compute, print, and write a few small files in its own folders.
 
 Two layers. The kernel's (`syscalls`, Linux) cannot be talked around; Python's audit events work everywhere and put what was tried
 into the trace. Limits are the process's own (`setrlimit`).
@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
 import resource
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from jobshelf.stub import syscalls
-from jobshelf.stub.trace import Trace
+from jobshelf.stub.trace import CHECK, Trace
 
 MAX_FILES = 100
 _OPEN_FILES = 64
+_LINUX_LIMITS = (("RLIMIT_SIGPENDING", 64), ("RLIMIT_MSGQUEUE", 0), ("RLIMIT_MEMLOCK", 0))
 _SLEEP_SECONDS = 0.001
+_CHANGE_EVENTS = ("os.chmod", "os.chown", "os.utime", "os.setxattr", "os.removexattr")
 _PROCESS_EVENTS = (
     "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.startfile", "os.system", "pty.spawn",
     "subprocess.Popen",
@@ -53,6 +56,7 @@ def limit(limits: Limits) -> None:
         (resource.RLIMIT_FSIZE, limits.file),
         (resource.RLIMIT_NOFILE, _OPEN_FILES),
         (resource.RLIMIT_CORE, 0),
+        *((getattr(resource, name), most) for name, most in _LINUX_LIMITS if hasattr(resource, name)),
     ):
         _, most = resource.getrlimit(kind)
         wanted = value if most == resource.RLIM_INFINITY else min(value, most)
@@ -61,12 +65,39 @@ def limit(limits: Limits) -> None:
         resource.setrlimit(kind, (wanted, hard))
 
 
-def enclose(ruleset: int | None) -> bool:
-    """Put the kernel's fences up; return whether all of them stand."""
-    syscalls.die_with_parent()
-    if ruleset is not None:
-        syscalls.restrict_files(ruleset)
-    return syscalls.restrict_calls() and ruleset is not None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fence:
+    """The kernel's fence around a run: made once, put up in each child.
+
+    `missing` names what this system lacks of it, None where it is whole. Without Landlock but with seccomp a run may not write
+    (`writing`), for seccomp sees no paths.
+    """
+
+    ruleset: int | None
+    writing: bool
+    missing: str | None
+
+    def enclose(self) -> None:
+        """Put this process behind the fence, for good, and close the handle of the ruleset."""
+        syscalls.die_with_parent()
+        if self.ruleset is not None:
+            syscalls.restrict_files(self.ruleset)
+            os.close(self.ruleset)
+        syscalls.restrict_calls(writing=self.writing)
+
+
+def prepare(abi: int, readable: list[Path], writable: list[Path]) -> Fence:
+    """Return the fence of this system, with Landlock of version `abi` (0: none)."""
+    calls = syscalls.prepared_filter(writing=bool(abi)) is not None
+    lacking = [] if abi else ["Landlock"]
+    lacking += [] if calls else ["a seccomp filter"]
+    return Fence(
+        ruleset=syscalls.open_ruleset(abi, readable, writable),
+        writing=bool(abi) or not calls,
+        missing=f"{platform.system()} {platform.release()} ({platform.machine()}) lacks {' and '.join(lacking)}"
+        if lacking
+        else None,
+    )
 
 
 def shorten_sleep() -> None:
@@ -81,39 +112,53 @@ def forget_certificates() -> None:
         sys.modules["ssl"].SSLContext.load_default_certs = lambda self, purpose=None: None
 
 
-class Guard:
-    """Python's layer: records and refuses what a script tries to do outside its `folder`."""
+def record_exit(trace: Trace) -> None:
+    """Have `os._exit` end the record first: a run that ends without that has hidden something."""
+    leave = os._exit
 
-    def __init__(self, trace: Trace, folder: Path, *, enclosed: bool) -> None:
+    def exit_recorded(status: int) -> NoReturn:
+        trace.end()
+        leave(status)
+
+    os._exit = exit_recorded
+
+
+class Guard:
+    """Python's layer: records and refuses what a script tries to do outside its `folders`."""
+
+    def __init__(self, trace: Trace, folders: Iterable[Path], fence: Fence) -> None:
         self._trace = trace
-        self._folder = os.path.realpath(folder)
-        self._enclosed = enclosed
+        self._folders = tuple(os.path.realpath(folder) for folder in folders)
+        self._fence = fence
         self._files = 0
         self._answers: dict[str, Callable[..., None]] = {
+            CHECK: trace.check,
             "open": self._open,
-            "os.mkdir": self._write,
-            "os.truncate": self._write,
-            "os.link": self._write_second,
-            "os.symlink": self._write_second,
+            "os.mkdir": self._make,
+            "os.truncate": lambda path, length: self._write(path),
+            "os.link": lambda source, target, first=-1, second=-1: self._write(target, second),
+            "os.symlink": lambda source, target, folder=-1: self._write(target, folder),
             "os.remove": self._remove,
             "os.rmdir": self._remove,
             "os.rename": self._rename,
             "shutil.rmtree": self._remove,
             "os.kill": self._signal,
             "os.killpg": self._signal,
-            "ctypes.dlopen": self._native,
             "socket.__new__": self._socket,
         }
+        self._answers |= dict.fromkeys(_CHANGE_EVENTS, self._change)
         self._answers |= dict.fromkeys(_PROCESS_EVENTS, self._process)
         self._answers |= dict.fromkeys(_NETWORK_EVENTS, self._network)
 
     def stand(self) -> None:
-        """Begin; there is no way for Python code to end it."""
-        answers = self._answers
+        """Begin; there is no way for Python code to end it without a trace."""
+        answers, native = self._answers, self._native
 
         def hook(event: str, arguments: tuple[Any, ...]) -> None:
             if answer := answers.get(event):
                 answer(*arguments)
+            elif event.startswith("ctypes."):
+                native(event, *arguments)
 
         sys.addaudithook(hook)
 
@@ -121,39 +166,56 @@ class Guard:
         if flags & _WRITE_FLAGS and not isinstance(path, int) and path != os.devnull:
             self._write(path)
 
-    def _write(self, path: object, *_: object) -> None:
+    def _make(self, path: object, mode: int, folder: int = -1) -> None:
+        self._write(path, folder)
+
+    def _write(self, path: object, folder: object = -1) -> None:
         self._trace.touch("write", _shown(path))
         self._files += 1
         if self._files > MAX_FILES:
             self._trace.stop(f"it writes more than {MAX_FILES} files")
-        self._refuse_outside(path)
-
-    def _write_second(self, source: object, target: object, *_: object) -> None:
-        self._write(target)
+        self._refuse_outside(path, folder)
 
     def _remove(self, path: object, folder: int | None = None) -> None:
         self._trace.touch("remove", _shown(path))
-        if folder in (None, -1) or not self._enclosed:
-            self._refuse_outside(path)
+        self._refuse_outside(path, folder)
 
-    def _rename(self, source: object, target: object, *_: object) -> None:
-        self._remove(source)
-        self._write(target)
+    def _rename(self, source: object, target: object, first: int = -1, second: int = -1) -> None:
+        self._remove(source, first)
+        self._write(target, second)
 
-    def _refuse_outside(self, path: object) -> None:
+    def _change(self, path: object, *_: object) -> None:
+        """Owner, mode and times: the kernel calls succeed and do nothing, also for a file that is not there."""
         if isinstance(path, int):
             return
+        if not self._inside(path):
+            self._write(path)
+        elif not os.path.lexists(path):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fsdecode(path))
+
+    def _inside(self, path: object) -> bool:
         text = os.path.realpath(os.fsdecode(path))
-        if text != self._folder and not text.startswith(self._folder + os.sep):
+        return any(text == own or text.startswith(own + os.sep) for own in self._folders)
+
+    def _refuse_outside(self, path: object, folder: object = None) -> None:
+        if not isinstance(path, int) and not self._judged_by_kernel(folder) and not self._inside(path):
             raise PermissionError(errno.EACCES, "a stub run writes only in its own folder", os.fsdecode(path))
+        if not self._fence.writing:
+            self._trace.stop("it writes files, which a stub run cannot allow on a system without Landlock")
+
+    def _judged_by_kernel(self, folder: object) -> bool:
+        """Whether the path is relative to an open `folder`, which only the kernel can resolve, and it does."""
+        return folder not in (None, -1, "") and self._fence.missing is None
 
     def _signal(self, process: int, number: int) -> None:
         if process != os.getpid():
             self._trace.touch("signal", str(number))
             raise PermissionError(errno.EPERM, "a stub run signals no other process")
 
-    def _native(self, name: object) -> None:
-        self._trace.touch("native", str(name))
+    def _native(self, event: str, *named: object) -> None:
+        # One line for a library: to load it is all that an honest script tries.
+        name = next((part for part in reversed(named) if isinstance(part, str)), event)
+        self._trace.touch("native", name)
         raise OSError(f"{name}: a stub run loads no native library")
 
     def _socket(self, made: object, family: int, *_: object) -> None:

@@ -20,7 +20,7 @@ _NOT_LOGGED_IN = (
 _REPO_ID = re.compile(r"(?:[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?/)?[A-Za-z0-9_](?:[\w.-]*[A-Za-z0-9_])?", re.ASCII)
 _NEEDS_TOKEN = re.compile(
     r"(?:accept|add|batch|cancel|change|comment|create|delete|disable|duplicate|edit|enable|grant|hide|login|merge|move|"
-    r"notebook_login|pause|preupload|push|reject|rename|request|restart|resume|run|scale|set|super_squash|suspend|sync|"
+    r"notebook_login|pause|preupload|push|reject|rename|request|restart|resume|run|scale|set(?!_(?:async_)?client_factory)|super_squash|suspend|sync|"
     r"trigger|unlike|update|upload)(?:_|$)|interpreter_login$"
 )
 _STRINGS = {

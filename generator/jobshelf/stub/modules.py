@@ -41,6 +41,7 @@ _THEIR_DEPENDENCIES = frozenset(
 REAL = CLI_LIBRARIES | _THEIR_DEPENDENCIES
 _ERROR_ENDINGS = ("Error", "Exception", "Warning", "Interrupt", "Refused", "NotFound")
 _FACTORIES = frozenset({"map", "filter", "apply", "submit", "map_elements", "map_batches", "register", "schedule"})
+_PARSERS = frozenset({"HfArgumentParser", "TrlParser"})
 _STUB_VERSION = "0.0.0"
 
 
@@ -52,6 +53,7 @@ class Stub:
 
     def __init__(self, name: str) -> None:
         self.stub_name = name
+        self.__module__ = _module_of(name)
 
     def __getattr__(self, name: str) -> object:
         if name.startswith("__") or name == "stub_name":
@@ -64,6 +66,8 @@ class Stub:
         self.trace.call(self.stub_name, *arguments, **keywords)
         made = f"{self.stub_name}()"
         last = self.stub_name.rpartition(".")[2]
+        if last in _PARSERS:
+            return StubParser(made, arguments[:1] or tuple(keywords.values()))
         if len(arguments) == 1 and not keywords and last not in _FACTORIES and not last[:1].isupper():
             (argument,) = arguments
             if isinstance(argument, types.FunctionType):
@@ -149,6 +153,10 @@ class Stub:
         yield _guessed(self, "iter", Stub(f"{self.stub_name}[]"))
 
 
+# What a script that reads the type hints of a stub finds: none.
+Stub.__annotations__ = {}
+
+
 class Decorated(Stub):
     """What a stubbed decorator returns: called, it runs the function that it decorates."""
 
@@ -164,6 +172,26 @@ class Decorated(Stub):
 
     def __get__(self, instance: object, owner: type) -> object:
         return self if instance is None else types.MethodType(self.function, instance)
+
+
+class StubParser(Stub):
+    """What stands for TrlParser and HfArgumentParser: it knows how many dataclasses it was given, not their options."""
+
+    def __init__(self, name: str, given: tuple[object, ...]) -> None:
+        super().__init__(name)
+        (first,) = given[:1] or ((),)
+        self.parts = len(first) if isinstance(first, (list, tuple)) else 1
+
+    def parse_args_and_config(self, *arguments: object, **keywords: object) -> tuple[Stub, ...]:
+        """Answer `--help` as the parser does, and anything else with one stub for each dataclass."""
+        self.trace.call(f"{self.stub_name}.parse", *arguments, **keywords)
+        if {"-h", "--help"} & set(sys.argv[1:]):
+            print(f"usage: {sys.argv[0]} [options]")
+            raise SystemExit(0)
+        rest = keywords.get("return_remaining_strings") is True
+        return tuple(Stub(f"{self.stub_name}[]") for _ in range(self.parts + rest))
+
+    parse_args_into_dataclasses = parse_args_and_config
 
 
 class StubModule(types.ModuleType):
@@ -237,6 +265,12 @@ def member(name: str) -> object:
     return Stub(name)
 
 
+def _module_of(name: str) -> str:
+    """Return a module that `sys.modules` has: the one that the name begins with, where there is one."""
+    top = name.partition(".")[0]
+    return top if top in sys.modules else "builtins"
+
+
 def _base(name: str) -> type:
     """Return a class that a script can derive from in the place of the stubbed class `name`."""
 
@@ -249,7 +283,11 @@ def _base(name: str) -> type:
             raise AttributeError(attribute_name)
         return member(f"{name}().{attribute_name}")
 
-    return type(name.rpartition(".")[2], (), {"__init__": initialise, "__getattr__": attribute, "stub_name": name})
+    return type(
+        name.rpartition(".")[2],
+        (),
+        {"__init__": initialise, "__getattr__": attribute, "__module__": _module_of(name), "stub_name": name},
+    )
 
 
 def _guessed(stub: Stub, question: str, answer: object) -> object:

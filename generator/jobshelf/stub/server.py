@@ -1,25 +1,29 @@
 """The warmed process: reads one request a line on stdin, forks a fenced child that runs the script, answers one line on stdout.
 
-    python -m jobshelf.stub.server FOLDER
+    python -m jobshelf.stub.server FOLDER [LANDLOCK]
 
-Request: `{"name", "source", "arguments", "modules", "limits", "describe"}`. Answer: the fields of `interface.Run` as JSON, and, where
-the request says `describe`, the `interface`. A request without `source` means the one before.
+The first line that it writes is `{"missing"}`: what this system lacks of the fence, or null. LANDLOCK is the newest version of Landlock
+to use, for tests of older kernels; 0 is none.
+Request: `{"name", "source", "arguments", "modules", "limits", "describe"}`; one without `source` means the one before. Answer: `{"fault"}`
+where no run came about, else `{"exit", "ended", "breach", "stdout", "stderr", "token", "recording", "seconds"}`.
+
+This process is not fenced as its children are. What they say it counts and passes on; it neither parses, compiles nor loads any of it,
+and what it imports for them is on the fixed list of `warm`. Where Landlock is at hand, it writes nowhere but in FOLDER itself.
 The process ends when its stdin does, and takes FOLDER with it.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import fcntl
 import gc
-import importlib
 import io
-import itertools
 import json
 import os
 import resource
+import secrets
 import select
-import shutil
 import signal
 import stat
 import sys
@@ -27,21 +31,31 @@ import threading
 import time
 import traceback
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jobshelf.stub import capture, compiling, fence, generated, hub, modules, patterns, syscalls
-from jobshelf.stub.trace import STOPPED, Trace
+from jobshelf.recording import FAULT, MAX_RECORDING
+from jobshelf.stub import capture, fence, hub, modules, syscalls, warm
+from jobshelf.stub.trace import Trace
 
 _KEPT_OUTPUT = 65_536
 _CHUNK = 65_536
 _HIGH_HANDLE = 900
+_MAX_THREADS = 200
+_MAX_FILES = 200
+_MAX_FILE_BYTES = 1 << 26
 _CLICK_COMMANDS = {"click.core": ("Command",), "typer.core": ("TyperCommand", "TyperGroup")}
+_TICK_SECONDS = 0.05
 _POLL_SECONDS = 0.0005
 _TOO_LATE = "it did not end within {:g} s"
-_NOT_WARMED = frozenset({"antigravity", "idlelib", "readline", "test", "this", "tkinter", "turtle", "turtledemo"})
+_BREACHES = {
+    "SIGSYS": "it made a system call that only an attempt to leave the fence makes",
+    "SIGSEGV": "it broke the interpreter (SIGSEGV)",
+    "SIGBUS": "it broke the interpreter (SIGBUS)",
+    "SIGILL": "it broke the interpreter (SIGILL)",
+}
 _ENVIRONMENT = {
     "LANG": "C.UTF-8",
     "PATH": "/usr/bin:/bin",
@@ -52,28 +66,32 @@ _ENVIRONMENT = {
 }
 
 
-def main(folder: Path) -> int:
+def main(folder: Path, landlock: int) -> int:
     """Serve until stdin ends."""
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     with Path(os.devnull).open("r+b") as nothing:
         os.dup2(nothing.fileno(), 0)
         os.dup2(nothing.fileno(), 1)
-    server = _Server(folder)
-    _prepare(folder)
+    server = _Server(folder, syscalls.landlock_abi(landlock))
+    _prepare()
     try:
+        _say(answers, {"missing": server.fence.missing})
         for line in requests:
-            answers.write(json.dumps(server.answer(json.loads(line))).encode() + b"\n")
-            answers.flush()
+            _say(answers, server.answer(json.loads(line)))
     finally:
-        _remove(folder)
+        clear(folder)
+        folder.rmdir()
     return 0
 
 
-def _prepare(folder: Path) -> None:
+def _say(answers: io.BufferedWriter, message: dict[str, Any]) -> None:
+    answers.write(json.dumps(message).encode() + b"\n")
+    answers.flush()
+
+
+def _prepare() -> None:
     """Give this process all that every run needs alike: what is done here need not be done, and copied, in each child."""
-    gc.disable()  # `_warm_up` collects; a collection in a child would copy the whole heap
-    os.environ.clear()
-    os.environ.update(_Paths(folder / "run", "").environment())
+    gc.disable()  # `Warmed` collects; a collection in a child would copy the whole heap
     sys.stdin = sys.__stdin__ = io.TextIOWrapper(io.FileIO(0, "r", closefd=False), encoding="utf-8")
     sys.stdout = sys.__stdout__ = io.TextIOWrapper(
         io.BufferedWriter(io.FileIO(1, "w", closefd=False)), encoding="utf-8"
@@ -89,116 +107,126 @@ def _prepare(folder: Path) -> None:
 
 
 class _Server:
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder / "run"
-        self._ruleset = syscalls.open_ruleset(folder)
-        syscalls.prepared_filter()  # like the next: made once, here, not in every child
-        modules.real_modules()
+    def __init__(self, folder: Path, abi: int) -> None:
+        self._folders = _Folders(folder)
+        self.fence = fence.prepare(abi, [self._folders.code], list(self._folders.writable))
+        modules.real_modules()  # asked for once, here, not in every child
+        self._warmed = warm.Warmed()
         self._source = ""
-        self._code: types.CodeType | str = ""
-        self._methods: dict[str, types.CodeType] = {}
-        self._warm: set[str] = set()
+        if (own := syscalls.open_ruleset(abi, [], [folder], emptied=folder.parent)) is not None:
+            syscalls.restrict_files(own)
+            os.close(own)
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        self._warm_up(request["modules"])
-        paths = _Paths(self._folder, request["name"])
-        limits = fence.Limits(**request["limits"])
-        if "source" in request:  # else it is the one of the request before
-            self._source = request["source"]
-            text = self._source.removeprefix("\ufeff")
-            # Where the text does not compile, the run shows why.
-            self._code = compiling.compiled_apart(text, paths.script, limits, self._ruleset) or text
-            self._methods = {}
-        paths.make(self._source)
+        self._warmed.load(request["modules"])
+        self._source = request.get("source", self._source)
+        paths = _Paths(self._folders, request["name"])
+        script = Path(paths.script)
+        with script.open("x", encoding="utf-8") as file:
+            file.write(self._source)
+        work = _Work(
+            source=self._source,
+            paths=paths,
+            arguments=request["arguments"],
+            limits=fence.Limits(**request["limits"]),
+            describe=request["describe"],
+            token=secrets.token_hex(8),
+        )
         try:
-            answer = self._run(paths, request["arguments"], limits, describe=request["describe"])
+            return self._run(work)
         finally:
-            paths.clear()
-        self._warm_up(answer.pop("imported"))
-        self._methods |= generated.compile_all(answer.pop("generated"))
-        patterns.compile_all(answer.pop("patterns"))
-        return answer
+            script.unlink()
+            for written in self._folders.writable:
+                clear(written)
 
-    def _warm_up(self, names: list[str]) -> None:
-        new = [name for name in names if name not in self._warm and name.partition(".")[0] not in _NOT_WARMED]
-        for name in new:
-            if _worth_warming(name):
-                _try_import(name)
-        self._warm.update(names)
-        if new:
-            gc.collect()
-            gc.freeze()
-
-    def _run(self, paths: _Paths, arguments: list[str], limits: fence.Limits, *, describe: bool) -> dict[str, Any]:
+    def _run(self, work: _Work) -> dict[str, Any]:
         pipes = [os.pipe() for _ in range(3)]
         child = os.fork()
         if child == 0:
-            handles = [write for _, write in pipes]
-            _child(_Work(self._code, self._methods, paths, arguments, limits, describe), handles, self._ruleset)
+            _child(work, [write for _, write in pipes], self.fence)
         for _, write in pipes:
             os.close(write)
-        collected = _Collected([read for read, _ in pipes], limits)
-        deadline = time.monotonic() + limits.wall
-        reason = collected.read(deadline)
-        status, usage, late = _wait(child, deadline if reason is None else 0.0)
-        reason = reason or (_TOO_LATE.format(limits.wall) if late else None)
-        return collected.report(status, usage.ru_utime + usage.ru_stime, reason, limits, paths.clean)
+        collected = _Collected([read for read, _ in pipes], child, work)
+        collected.read()
+        return collected.report(*_wait(child))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Work:
-    """What a child has to run; `methods` is code that `dataclasses` need not compile again, `describe` asks for the interface."""
+    """What a child has to run; `describe` asks for the interface, `token` marks the lines of the record."""
 
-    code: types.CodeType | str
-    methods: dict[str, types.CodeType]
+    source: str
     paths: _Paths
     arguments: list[str]
     limits: fence.Limits
     describe: bool
+    token: str
+
+
+class _Folders:
+    """The folders of all runs, one run after the other: the script's in `code`, and those that it may fill."""
+
+    def __init__(self, folder: Path) -> None:
+        self.run = folder / "run"
+        self.code, self.work, self.home, self.temporary = (self.run / name for name in ("code", "work", "home", "tmp"))
+        self.writable = (self.work, self.home, self.temporary)
+        for path in (self.run, self.code, *self.writable):
+            path.mkdir()
+
+    def excess(self) -> str | None:
+        """Return what a run has put here beyond what it may; None where it has not."""
+        files = size = 0
+        for folder in self.writable:
+            try:
+                with _opened(str(folder)) as handle:
+                    more, bytes_ = _weigh(handle)
+            except PermissionError:
+                return "it made a folder that cannot be listed"
+            files, size = files + more, size + bytes_
+        if files > _MAX_FILES:
+            return f"it made more than {_MAX_FILES} files"
+        return f"it filled more than {_MAX_FILE_BYTES} bytes of disk" if size > _MAX_FILE_BYTES else None
+
+
+def _weigh(folder: int, files: int = 0) -> tuple[int, int]:
+    """Return how many entries and bytes are below `folder`, `files` and no more than _MAX_FILES counted; a run may be changing it."""
+    size = 0
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            files += 1
+            if files > _MAX_FILES:
+                break
+            try:
+                if entry.is_dir(follow_symlinks=False):
+                    with _opened(entry.name, folder) as inside:
+                        files, more = _weigh(inside, files)
+                else:
+                    more = 512 * entry.stat(follow_symlinks=False).st_blocks
+            except PermissionError:
+                raise
+            except OSError:  # the run has just removed it, or put something else in its place
+                continue
+            size += more
+    return files, size
 
 
 class _Paths:
-    """The folders of one run, and the text that stands for each of them in whatever the tool shows."""
+    """The script's path, and the text that stands for each folder of a run in whatever the tool shows."""
 
-    def __init__(self, folder: Path, name: str) -> None:
-        self.folder = folder
-        self.work, self.home, self.temporary = folder / "work", folder / "home", folder / "tmp"
-        self.script = str(folder / "code" / name)
+    def __init__(self, folders: _Folders, name: str) -> None:
+        self.folders = folders
+        self.script = str(folders.code / name)
         self._texts = {
-            f"{self.work}/": "",
-            str(self.work): ".",
-            str(self.home): "~",
-            str(self.temporary): "/tmp",  # noqa: S108 -- a name to show, not a place to write
-            f"{folder}/code/": "",
+            f"{folders.work}/": "",
+            str(folders.work): ".",
+            str(folders.home): "~",
+            str(folders.temporary): "/tmp",  # noqa: S108 -- a name to show, not a place to write
+            f"{folders.code}/": "",
             str(Path(__file__).parent): "jobshelf/stub",
             sys.executable: "python",
             sys.prefix: "PYTHON",
             sys.base_prefix: "PYTHON",
         }
-
-    def make(self, source: str) -> None:
-        """Make the folders, unless they stand from the run before, and the script's file."""
-        if not self.folder.exists():
-            for path in (self.folder, self.work, self.home, self.temporary, self.folder / "code"):
-                path.mkdir()
-        with Path(self.script).open("x", encoding="utf-8") as file:  # never through a link that a script has left
-            file.write(source)
-
-    def clear(self) -> None:
-        """Take away what the run has left: of one that left nothing only the script's file, for making folders takes time."""
-        try:
-            if self._untouched():
-                Path(self.script).unlink()
-                return
-        except OSError:  # it has put something else in the place of what it was given
-            pass
-        _remove(self.folder)
-
-    def _untouched(self) -> bool:
-        entries = {entry.name: entry.stat(follow_symlinks=False).st_mode for entry in os.scandir(self.folder)}
-        if sorted(entries) != ["code", "home", "tmp", "work"] or set(entries.values()) != {self.folder.stat().st_mode}:
-            return False
-        return [path.path for name in entries for path in os.scandir(self.folder / name)] == [self.script]
 
     def clean(self, text: str) -> str:
         """Take this machine's paths out of `text`."""
@@ -207,86 +235,99 @@ class _Paths:
         return text
 
     def environment(self) -> dict[str, str]:
-        return {**_ENVIRONMENT, "HOME": str(self.home), "TMPDIR": str(self.temporary)}
+        return {**_ENVIRONMENT, "HOME": str(self.folders.home), "TMPDIR": str(self.folders.temporary)}
 
 
 class _Collected:
-    """What the child says on its three pipes (stdout, stderr, trace), up to the limits."""
+    """What the child says on its three pipes (stdout, stderr, record), up to the limits, and why it had to be killed."""
 
-    def __init__(self, handles: list[int], limits: fence.Limits) -> None:
+    def __init__(self, handles: list[int], child: int, work: _Work) -> None:
         self._handles = handles
-        self._limits = limits
+        self._child = child
+        self._work = work
+        self._deadline = time.monotonic() + work.limits.wall
+        self._next_look = time.monotonic() + _TICK_SECONDS
         self._data: dict[int, bytearray] = {handle: bytearray() for handle in handles}
-        self._size = 0
+        self._printed = 0
+        self._ended: str | None = None
+        self._breach: str | None = None
 
-    def read(self, deadline: float) -> str | None:
-        """Read until the child has closed all three; return why it must be killed first, if it must."""
+    def read(self) -> None:
+        """Read until the child has ended; kill it where it goes beyond what it may."""
         waiting = set(self._handles)
-        try:
-            while waiting:
-                ready = select.select(list(waiting), [], [], max(deadline - time.monotonic(), 0))[0]
-                if not ready:
-                    return _TOO_LATE.format(self._limits.wall)
-                for handle in ready:
-                    if not self._take(handle):
-                        waiting.discard(handle)
-                if self._size > self._limits.output:
-                    return f"it printed more than {self._limits.output} bytes"
-            return None
-        finally:
-            for handle in self._handles:
-                os.close(handle)
+        while waiting and self._within_limits():
+            for handle in select.select(list(waiting), [], [], _TICK_SECONDS)[0]:
+                if not self._take(handle):
+                    waiting.discard(handle)
+        for handle in self._handles:
+            os.close(handle)
+        while not _ends(self._child, _TICK_SECONDS) and self._within_limits():
+            pass
+        if self._ended or self._breach:
+            os.kill(self._child, signal.SIGKILL)
+
+    def _within_limits(self) -> bool:
+        now = time.monotonic()
+        if now >= self._deadline:
+            self._ended = _TOO_LATE.format(self._work.limits.wall)
+        elif self._printed > self._work.limits.output:
+            self._ended = f"it printed more than {self._work.limits.output} bytes"
+        elif len(self._data[self._handles[2]]) > MAX_RECORDING:
+            self._breach = f"it wrote more than {MAX_RECORDING} bytes to the pipe of the record"
+        elif now >= self._next_look:
+            self._next_look = now + _TICK_SECONDS
+            self._breach = _too_many_threads(self._child) or self._work.paths.folders.excess()
+        return not (self._ended or self._breach)
 
     def _take(self, handle: int) -> bool:
         chunk = os.read(handle, _CHUNK)
-        self._size += len(chunk) if handle != self._handles[2] else 0
-        room = None if handle == self._handles[2] else _KEPT_OUTPUT - len(self._data[handle])
-        self._data[handle] += chunk[:room]
+        recorded = handle == self._handles[2]
+        self._printed += 0 if recorded else len(chunk)
+        self._data[handle] += chunk if recorded else chunk[: max(0, _KEPT_OUTPUT - len(self._data[handle]))]
         return bool(chunk)
 
-    def report(
-        self, status: int, seconds: float, reason: str | None, limits: fence.Limits, clean: Callable[[str], str]
-    ) -> dict[str, Any]:
+    def report(self, status: int, usage: resource.struct_rusage) -> dict[str, Any]:
         """Return the answer for the parent process."""
-        stdout, stderr, trace = (bytes(self._data[handle]).decode(errors="replace") for handle in self._handles)
-        messages = list(_messages(trace))
-        by_kind = dict(messages)
-        stopped = by_kind.get("stop") or (_lost(messages) if os.waitstatus_to_exitcode(status) == STOPPED else None)
-        end = by_kind.get("end") or {}
+        stdout, stderr, recording = (bytes(self._data[handle]).decode(errors="replace") for handle in self._handles)
+        code, seconds = os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime
+        if code == FAULT and not recording:
+            return {"fault": stderr}
+        killed = self._ended or self._breach
+        name = signal.Signals(-code).name if code < 0 and not killed else None
+        clean = self._work.paths.clean
         return {
-            "exit": None if reason or stopped else _exit_code(status),
-            "ended": reason or _killed(status, seconds, limits),
-            "stopped": stopped,
-            "error": clean(end["error"]) if end.get("error") else None,
+            "exit": code if code >= 0 and not killed else None,
+            "ended": self._ended or _killed(name, seconds, self._work.limits),
+            "breach": self._breach or _BREACHES.get(name or "") or self._work.paths.folders.excess(),
             "stdout": clean(stdout),
             "stderr": clean(stderr),
-            "events": [value for kind, value in messages if kind == "event"],
-            "interface": by_kind.get("interface"),
-            "unreadable": by_kind.get("unreadable"),
-            "imported": [name for name in end.get("imported", ()) if isinstance(name, str)],
-            "generated": end.get("generated", []),
-            "patterns": end.get("patterns", []),
+            "token": self._work.token,
+            "recording": recording,
             "seconds": round(seconds, 3),
         }
 
 
-def _wait(child: int, deadline: float) -> tuple[int, resource.struct_rusage, bool]:
-    """Wait for the child until `deadline`, then kill it; return its status, its usage, and whether it was killed."""
-    late = not _ends(child, deadline)
-    if late:
-        os.kill(child, signal.SIGKILL)
+def _too_many_threads(child: int) -> str | None:
+    try:
+        threads = Path(f"/proc/{child}/task").stat().st_nlink - 2
+    except OSError:  # another system; or it has ended
+        return None
+    return f"it started more than {_MAX_THREADS} threads" if threads > _MAX_THREADS else None
+
+
+def _wait(child: int) -> tuple[int, resource.struct_rusage]:
     _, status, usage = os.wait4(child, 0)
-    return status, usage, late
+    return status, usage
 
 
-def _ends(child: int, deadline: float) -> bool:
-    """Wait until the child has ended, at most until `deadline`; return whether it has. It stays to be asked for its usage."""
+def _ends(child: int, seconds: float) -> bool:
+    """Wait at most `seconds` for the child's end; return whether it has ended. It stays to be asked for its usage."""
     try:
         handle = os.pidfd_open(child)
     except (AttributeError, OSError):  # another system, an old kernel, or a container that forbids it
-        return _ends_when_asked(child, deadline)
+        return _ends_when_asked(child, time.monotonic() + seconds)
     try:
-        return bool(select.select([handle], [], [], max(deadline - time.monotonic(), 0))[0])
+        return bool(select.select([handle], [], [], seconds)[0])
     finally:
         os.close(handle)
 
@@ -299,61 +340,44 @@ def _ends_when_asked(child: int, deadline: float) -> bool:
     return ended is not None
 
 
-def _messages(text: str) -> Iterator[tuple[str, Any]]:
-    for line in text.splitlines():
-        try:
-            kind, value = json.loads(line)
-        except (ValueError, TypeError):  # half a line, written by a process that was killed
-            continue
-        yield kind, value
-
-
-def _lost(messages: list[tuple[str, Any]]) -> str | None:
-    return None if any(kind == "end" for kind, _ in messages) else "it closed the pipe that the trace is written to"
-
-
-def _exit_code(status: int) -> int | None:
-    code = os.waitstatus_to_exitcode(status)
-    return None if code < 0 else code
-
-
-def _killed(status: int, seconds: float, limits: fence.Limits) -> str | None:
-    code = os.waitstatus_to_exitcode(status)
-    if code >= 0:
-        return None
-    if -code in (signal.SIGXCPU, signal.SIGKILL) and seconds >= limits.processor:
+def _killed(name: str | None, seconds: float, limits: fence.Limits) -> str | None:
+    if name == "SIGXCPU" or (name == "SIGKILL" and seconds >= limits.processor):
         return f"it used more than {limits.processor} s of processor time"
-    return f"it was killed by {signal.Signals(-code).name}"
+    return name and f"it was killed by {name}"
 
 
-def _child(work: _Work, handles: list[int], ruleset: int | None) -> NoReturn:
+def _child(work: _Work, handles: list[int], enclosure: fence.Fence) -> NoReturn:
     """Become the fenced process that runs the script; never returns."""
     try:
         paths = work.paths
-        trace = Trace(_take_places(handles, ruleset), paths.clean)
-        fence.limit(work.limits)
-        enclosed = fence.enclose(ruleset)
+        trace = Trace(_take_places(handles, enclosure.ruleset), work.token, paths.clean)
         _settle(paths, work.arguments)
+        fence.limit(work.limits)
+        enclosure.enclose()
         if work.describe:
             _watch(capture.Recorder(trace, paths.clean))
         fence.shorten_sleep()
         fence.forget_certificates()
         modules.install(trace, hub.DOUBLES)
-        fence.Guard(trace, paths.folder, enclosed=enclosed).stand()
-        os._exit(_execute(work, trace))
+        fence.record_exit(trace)
+        fence.Guard(trace, paths.folders.writable, enclosure).stand()
     except BaseException:  # noqa: BLE001 -- a forked child must not return into the server's loop
         traceback.print_exc()
-        os._exit(STOPPED)
+        os._exit(FAULT)
+    try:
+        os._exit(_execute(work, trace))
+    except BaseException:  # noqa: BLE001 -- the same; the script has made something of the interpreter fail
+        os._exit(1)
 
 
 def _take_places(handles: list[int], ruleset: int | None) -> int:
-    """Put stdout and stderr in their places and the trace far from them; close everything else but the ruleset."""
+    """Put stdout and stderr in their places and the record far from them; close everything else but the ruleset."""
     os.setsid()
-    stdout, stderr, trace = handles
+    stdout, stderr, record = handles
     os.dup2(stdout, 1)
     os.dup2(stderr, 2)
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    high = fcntl.fcntl(trace, fcntl.F_DUPFD, min(_HIGH_HANDLE, soft - 1))
+    high = fcntl.fcntl(record, fcntl.F_DUPFD, min(_HIGH_HANDLE, soft - 1))
     kept = sorted({2, high, *([ruleset] if ruleset is not None else [])})
     for low, following in zip(kept, [*kept[1:], soft], strict=True):
         os.closerange(low + 1, following)
@@ -362,7 +386,9 @@ def _take_places(handles: list[int], ruleset: int | None) -> int:
 
 def _settle(paths: _Paths, arguments: list[str]) -> None:
     """Give the interpreter what is this run's own; `_prepare` gave it the rest."""
-    os.chdir(paths.work)
+    os.chdir(paths.folders.work)
+    os.environ.clear()
+    os.environ.update(paths.environment())
     sys.argv = [paths.script, *arguments]
     sys.dont_write_bytecode = True
 
@@ -381,9 +407,9 @@ def _execute(work: _Work, trace: Trace) -> int:
     module.__file__ = work.paths.script
     sys.modules["__main__"] = module
     error: str | None = None
-    known, written, newest = len(sys.modules), generated.use(work.methods), patterns.newest()
     try:
-        exec(work.code, module.__dict__)  # noqa: S102 -- running the script is what this process is for
+        code = compile(work.source.removeprefix("\ufeff"), work.paths.script, "exec", dont_inherit=True)
+        exec(code, module.__dict__)  # noqa: S102 -- running the script is what this process is for
         status = 0
     except SystemExit as leaving:
         status = _status(leaving.code)
@@ -395,14 +421,7 @@ def _execute(work: _Work, trace: Trace) -> int:
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         _flush(stream)
-    # Looking at all the names would copy every page that holds one: new ones stand at the end.
-    imported = list(itertools.islice(reversed(sys.modules), max(0, len(sys.modules) - known)))
-    end = {
-        "imported": [name for name in imported if _worth_warming(name)],
-        "generated": written,
-        "patterns": patterns.compiled_since(newest),
-    }
-    trace.record("end", {"error": error, **end})
+    trace.end(error)
     return status
 
 
@@ -422,26 +441,47 @@ def _flush(stream: object) -> None:
         return
 
 
-def _worth_warming(name: str) -> bool:
-    return name.partition(".")[0] in sys.stdlib_module_names or name.partition(".")[0] in modules.REAL
+def clear(folder: Path) -> None:
+    """Remove all that a run has left in `folder`, however deep, whatever its names and modes; no link is followed.
+
+    The run's process has ended: nobody changes the folder meanwhile. Folders are moved up before they are emptied, so that neither a path
+    nor the stack grows with the depth.
+    """
+    with _opened(str(folder)) as top:
+        while entries := _entries(top):
+            for entry in entries:
+                if not entry.is_dir(follow_symlinks=False):
+                    os.unlink(entry.name, dir_fd=top)
+                    continue
+                os.chmod(entry.name, stat.S_IRWXU, dir_fd=top)
+                with _opened(entry.name, top) as inside:
+                    _empty(inside, top)
+                os.rmdir(entry.name, dir_fd=top)
 
 
-def _try_import(name: str) -> None:
+def _empty(inside: int, top: int) -> None:
+    """Unlink the files of the folder `inside` and move its folders into `top`."""
+    for entry in _entries(inside):
+        if entry.is_dir(follow_symlinks=False):
+            os.chmod(entry.name, stat.S_IRWXU, dir_fd=inside)  # else it cannot be moved
+            os.rename(entry.name, secrets.token_hex(16), src_dir_fd=inside, dst_dir_fd=top)
+        else:
+            os.unlink(entry.name, dir_fd=inside)
+
+
+def _entries(folder: int) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return list(entries)
+
+
+@contextlib.contextmanager
+def _opened(name: str, folder: int | None = None) -> Iterator[int]:
+    handle = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
     try:
-        importlib.import_module(name)
-    except ImportError:  # another system's module, or a light library that is not installed
-        return
-
-
-def _remove(folder: Path) -> None:
-    def open_up(function: Callable[[str], Any], path: str, error: object) -> None:
-        Path(path).parent.chmod(stat.S_IRWXU)
-        if Path(path).is_dir() and not Path(path).is_symlink():
-            Path(path).chmod(stat.S_IRWXU)
-        function(path)
-
-    shutil.rmtree(folder, onerror=open_up)
+        yield handle
+    finally:
+        os.close(handle)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(Path(sys.argv[1])))
+    raise SystemExit(main(Path(sys.argv[1]), int(sys.argv[2])))

@@ -1,36 +1,45 @@
-"""The ordered record of what a script did: one JSON line an event, written as it happens so that a kill loses nothing.
+"""The ordered record of what a script did: one line an event, written as it happens so that a kill loses nothing.
 
-The script shares the process with its record: one that knows this module can forge it. The record judges scripts; what protects the
-machine are the fences.
+Each line begins with a token that only the recorder knows, so that what a script writes to the pipe is told from what was recorded.
+The script shares the process with its recorder: one that digs it up can forge the record. The record judges scripts; what protects
+the machine are the fences. `jobshelf.recording` reads it.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import sys
+import threading
 from collections.abc import Callable
 from typing import NoReturn
 
-MAX_EVENTS = 2_000
-MAX_ARGUMENTS = 8
-MAX_TEXT = 200
-STOPPED = 70
+from jobshelf.recording import MAX_ARGUMENTS, MAX_EVENTS, MAX_NAME, MAX_TEXT, STOPPED
+
+MAX_BYTES = 1 << 19
+CHECK = "jobshelf.check"
+_exit = os._exit
 
 
 class Trace:
     """Writes events to a pipe, in order, at most MAX_EVENTS of them; `clean` takes this machine's paths out of texts."""
 
-    def __init__(self, handle: int, clean: Callable[[str], str]) -> None:
+    def __init__(self, handle: int, token: str, clean: Callable[[str], str]) -> None:
         self._handle = handle
+        self._token = token
         self._clean = clean
         self._count = 0
+        self._bytes = 0
         self._guessed: set[str] = set()
+        self._lock = threading.RLock()
+        self._ended = False
+        self._checked = False
 
     def call(self, name: str, /, *arguments: object, **keywords: object) -> None:
         """A stubbed function was called."""
         given = [shown(value) for value in arguments[:MAX_ARGUMENTS]]
         given += [f"{key}={shown(value)}" for key, value in list(keywords.items())[:MAX_ARGUMENTS]]
-        self._event("call", name, [self._clean(text) for text in given])
+        self._event("call", name, [self._clean(text)[:MAX_NAME] for text in given])
 
     def guess(self, name: str) -> None:
         """The script asked a stubbed value for its truth, size or order, and was given an answer that may be wrong."""
@@ -42,39 +51,61 @@ class Trace:
             self._event("guess", name)
 
     def touch(self, kind: str, name: str) -> None:
-        """The script did something to the machine: `write`, `remove`, `process`, `network`, `signal` or `native`."""
+        """The script did something to the machine: `write`, `remove`, `process`, `network`, `signal`, `native` or `evasion`."""
         self._event(kind, self._clean(name))
 
     def record(self, kind: str, value: object) -> None:
-        """Write anything else that the parent reads: the command line, the end."""
+        """Write anything else that the parent reads: the command line, or why it cannot be read."""
         self._send([kind, value])
+
+    def check(self) -> None:
+        """The audit hook still answers."""
+        self._checked = True
+
+    def end(self, error: str | None = None) -> None:
+        """Write the last message, once; what is recorded after it is dropped."""
+        with self._lock:
+            if not self._ended:
+                sys.audit(CHECK)
+                if not self._checked:
+                    self._event("evasion", "Python's audit hook was switched off")
+                self._send(["end", None if error is None else self._clean(error)[:MAX_TEXT]])
+                self._ended = True
 
     def stop(self, reason: str) -> NoReturn:
         """End the process here: the run cannot decide anything."""
-        self._send(["stop", reason])
-        os._exit(STOPPED)
+        with self._lock:
+            if not self._ended:
+                self._send(["stop", self._clean(reason)[:MAX_TEXT]])
+            _exit(STOPPED)
 
     def _event(self, kind: str, name: str, arguments: list[str] | None = None) -> None:
         self._count += 1
         if self._count > MAX_EVENTS:
             self.stop(f"it did more than {MAX_EVENTS} things that a stub run records")
-        self._send(["event", [kind, name[:MAX_TEXT], arguments or []]])
+        self._send(["event", [kind, name[:MAX_NAME], arguments or []]])
 
-    def _send(self, message: object) -> None:
-        data = json.dumps(message).encode() + b"\n"
-        try:
-            while data:
-                data = data[os.write(self._handle, data) :]
-        except OSError:  # the script closed what it does not own: without a record there is nothing to judge
-            os._exit(STOPPED)
+    def _send(self, message: list[object]) -> None:
+        data = f"{self._token}{json.dumps(message)}\n".encode()
+        with self._lock:
+            if self._ended:
+                return
+            self._bytes += len(data)
+            if self._bytes > MAX_BYTES and message[0] not in {"end", "stop"}:
+                self.stop(f"a stub run records at most {MAX_BYTES} bytes")
+            try:
+                while data:
+                    data = data[os.write(self._handle, data) :]
+            except OSError:  # the script closed what it does not own: without a record there is nothing to judge
+                _exit(STOPPED)
 
 
 def shown(value: object) -> str:
     """Return a short text for a value that is the same in every run (no addresses)."""
     if value is None or isinstance(value, (bool, int, float, str, bytes)):
-        return repr(value)[:MAX_TEXT]
+        return repr(value)[:MAX_NAME]
     if isinstance(value, (list, tuple, set, frozenset, dict)):
         return f"<{type(value).__name__} of {len(value)}>"
     if isinstance(value, os.PathLike):
-        return repr(os.fspath(value))[:MAX_TEXT]
+        return repr(os.fspath(value))[:MAX_NAME]
     return getattr(value, "stub_name", None) or f"<{type(value).__name__}>"

@@ -42,7 +42,8 @@ class Config:
     """The choice of rules. Codes are prefixes, as in ruff: `UVS2` is the family, `UVS202` one rule.
 
     `root` is the folder that the globs of `per_file_ignores` are relative to. `stub` and `online` switch the tiers that
-    run the script with stubbed imports and that ask package indexes.
+    run the script with stubbed imports and that ask package indexes. `unfenced` lets scripts from URLs run where the kernel has no fence
+    for them; `builds` lets uv build packages to learn their dependencies.
     """
 
     profile: Profile = Profile.DEFAULT
@@ -52,6 +53,8 @@ class Config:
     root: Path = field(default_factory=Path.cwd)
     stub: bool = True
     online: bool = False
+    unfenced: bool = False
+    builds: bool = False
 
     def tiers(self) -> frozenset[Tier]:
         """The tiers that run."""
@@ -91,6 +94,8 @@ def load_config(
     ignore: Iterable[str] = (),
     stub: bool = True,
     online: bool = False,
+    unfenced: bool = False,
+    builds: bool = False,
 ) -> Config:
     """Return the configuration of the folder `start` (default: the working folder) under the command line's options.
 
@@ -111,6 +116,8 @@ def load_config(
         root=root,
         stub=stub,
         online=online,
+        unfenced=unfenced,
+        builds=builds,
     )
 
 

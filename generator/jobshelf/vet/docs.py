@@ -1,6 +1,6 @@
-"""The documentation of the rules, made from their docstrings: pages, the table for the README, `rules --json`.
+"""The documentation of the rules, made from their docstrings: the pages, their table, `rules --json`.
 
-`python -m jobshelf.vet.docs` writes `docs/rules/` and the table between its marks in README.md of the checkout.
+`python -m jobshelf.vet.docs` writes `docs/rules/` of the checkout.
 """
 
 from __future__ import annotations
@@ -9,17 +9,22 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from jobshelf.errors import InputError, UsageError
-from jobshelf.shelf import find_shelf
-from jobshelf.vet.rule import FixKind, Rule
+from jobshelf.errors import UsageError
+from jobshelf.shelf import own_shelf
+from jobshelf.vet.rule import Audience, FixKind, Rule
 from jobshelf.vet.rules import all_rules
 
-TABLE_START = "<!-- rules: python -m jobshelf.vet.docs -->\n"
-TABLE_END = "<!-- end of rules -->\n"
 _FIX_WORDS = {
     FixKind.NONE: "by hand",
     FixKind.SAFE: "`jobshelf vet --fix`",
     FixKind.UNSAFE: "`jobshelf vet --fix --unsafe-fixes`",
+}
+
+_AUDIENCE_WORDS = {
+    Audience.DEFECTS: "applied to every script",
+    Audience.HUB: "applied to scripts that use the Hub or have `[tool.hf-jobs]`",
+    Audience.COMMAND: "applied to scripts that parse arguments",
+    Audience.SHELF: "applied on a shelf and by `--strict`",
 }
 
 
@@ -36,7 +41,7 @@ def explain(code: str) -> str:
 def page(made: Rule) -> str:
     """Return the Markdown page of a rule."""
     facts = [f"Severity: {made.severity}", f"tier: {made.tier}", f"fix: {_FIX_WORDS[made.fix]}", f"since {made.since}"]
-    facts += ["for scripts of the shelf only"] if made.catalogue else []
+    facts += [_AUDIENCE_WORDS[made.audience]] if not made.catalogue else ["for scripts of the shelf only"]
     facts += ["cannot be suppressed in a script"] if made.security else []
     needs = f"\nAsked only when {', '.join(made.requires)} found no error.\n" if made.requires else ""
     documentation = made.documentation.replace("```python name=", "```python title=")
@@ -46,7 +51,7 @@ def page(made: Rule) -> str:
 def pages() -> dict[str, str]:
     """Return the whole of `docs/rules/`: file name to text."""
     written = {f"{made.code}.md": page(made) for made in all_rules().values()}
-    return {"README.md": f"# Rules of `jobshelf vet`\n\n{table(link='')}", **written}
+    return {"README.md": f"# Rules of `jobshelf vet`\n\n{_table()}", **written}
 
 
 def write_pages(folder: Path) -> tuple[str, ...]:
@@ -69,24 +74,15 @@ def stale_pages(folder: Path) -> Iterator[str]:
     yield from (name for name in sorted({*wanted, *present}) if wanted.get(name) != present.get(name))
 
 
-def table(*, link: str = "docs/rules/") -> str:
-    """Return the Markdown table of all rules, for the README; `link` is the way to the pages."""
-    head = "| Rule | Name | Severity | Tier | Fix | What it finds |\n|---|---|---|---|---|---|\n"
+def _table() -> str:
+    """Return the Markdown table of all rules."""
+    head = "| Rule | Name | Severity | For | Tier | Fix | What it finds |\n|---|---|---|---|---|---|---|\n"
     rows = (
-        f"| [{made.code}]({link}{made.code}.md) | {made.name} | {made.severity} | {made.tier} "
+        f"| [{made.code}]({made.code}.md) | {made.name} | {made.severity} | {made.audience} | {made.tier} "
         f"| {'' if made.fix is FixKind.NONE else made.fix} | {made.summary} |\n"
         for made in all_rules().values()
     )
     return head + "".join(rows)
-
-
-def with_table(readme: str) -> str:
-    """Return the README with the table of rules between its two marks renewed; raise InputError when they are missing."""
-    before, opened, rest = readme.partition(TABLE_START)
-    _, closed, after = rest.partition(TABLE_END)
-    if not opened or not closed:
-        raise InputError("README.md has no place for the table of rules", fix=f"add {TABLE_START}{TABLE_END}")
-    return f"{before}{TABLE_START}{table()}{TABLE_END}{after}"
 
 
 def rules_text() -> str:
@@ -105,6 +101,7 @@ def rules_json() -> str:
             "name": made.name,
             "severity": made.severity.value,
             "tier": made.tier.value,
+            "audience": made.audience.value,
             "fix": made.fix.value,
             "requires": list(made.requires),
             "since": made.since,
@@ -119,14 +116,8 @@ def rules_json() -> str:
 
 
 def main() -> int:
-    """Write the pages and the table into the checkout around the working folder."""
-    root = find_shelf().root
-    readme = root / "README.md"
-    changed = write_pages(root / "docs" / "rules")
-    text = readme.read_text(encoding="utf-8")
-    if with_table(text) != text:
-        readme.write_text(with_table(text), encoding="utf-8")
-        changed = (*changed, readme.name)
+    """Write the pages into the checkout around the working folder."""
+    changed = write_pages(own_shelf().root / "docs" / "rules")
     print(f"{len(all_rules())} rules; written: {', '.join(changed) or 'nothing'}")
     return 0
 

@@ -8,16 +8,18 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jobshelf.errors import printable
 from jobshelf.script import Script, no_collector
+from jobshelf.scripts.files import MOST_BYTES
 from jobshelf.shelf import Shelf, find_shelf
 from jobshelf.vet.config import Config, Profile
-from jobshelf.vet.finding import Finding, Report, Undecided, finding_of, printable
+from jobshelf.vet.finding import Finding, Report, Undecided, finding_of
 from jobshelf.vet.ruff import diagnose
-from jobshelf.vet.rule import Hit, Inconclusive, Rule, Severity, Tier
+from jobshelf.vet.rule import Audience, Hit, Inconclusive, Rule, Severity, Tier
 from jobshelf.vet.rules import all_rules
-from jobshelf.vet.subject import Subject, probe_script
+from jobshelf.vet.subject import Subject, probe_script, resolve_script
 from jobshelf.vet.suppression import Suppression, read_suppressions
-from jobshelf.vet.targets import MAX_BYTES, Target, load
+from jobshelf.vet.targets import Target, load
 from jobshelf.workers import cores, spread
 
 if TYPE_CHECKING:
@@ -86,7 +88,9 @@ def _cut(targets: Sequence[Target], slow: bool) -> list[Sequence[Target]]:
 
 @no_collector()
 def _vet_batch(targets: Sequence[Target], *, config: Config) -> Results:
-    return _vet_parsed([load(target) for target in targets], config, _shelf(), probe_script)
+    return _vet_parsed(
+        [load(target) for target in targets], config, _shelf(), partial(probe_script, unfenced=config.unfenced)
+    )
 
 
 def _vet_parsed(
@@ -95,7 +99,7 @@ def _vet_parsed(
     rules = all_rules()
     chosen = [config.chosen(rules.values(), script.path) for script in scripts]
     wanted = {code for group in chosen for made in group for code in _ruff_codes(made, rules)}
-    readable = [script for script in scripts if len(script.data) <= MAX_BYTES and not script.too_deep]
+    readable = [script for script in scripts if len(script.data) <= MOST_BYTES and not script.too_complex]
     ruff = diagnose(readable, wanted) if wanted else {}
     findings: list[Finding] = []
     undecided: list[Undecided] = []
@@ -106,7 +110,9 @@ def _vet_parsed(
             candidate=config.profile is Profile.NEW or is_candidate(script, shelf),
             ruff=ruff.get(script.path, ()),
             suppressions=read_suppressions(script),
+            unfenced=config.unfenced,
             probe_with=probe_with,
+            resolve_with=partial(resolve_script, builds=config.builds),
         )
         some, others = _vet_one(subject, group, config)
         findings += some
@@ -119,8 +125,11 @@ def _ruff_codes(made: Rule, rules: dict[str, Rule]) -> set[str]:
 
 
 def _vet_one(subject: Subject, chosen: list[Rule], config: Config) -> Results:
-    if len(subject.script.data) > MAX_BYTES:
+    if len(subject.script.data) > MOST_BYTES:
         return _vet_oversized(subject.script, chosen)
+    if not config.select:
+        subject = replace(subject, audiences=_audiences(subject, config.profile))
+        chosen = [made for made in chosen if made.audience in subject.audiences]
     return _judge(subject, chosen, config.tiers())
 
 
@@ -128,7 +137,7 @@ def _vet_oversized(script: Script, chosen: list[Rule]) -> Results:
     """Only the rule about size can say something about a file that is too large to be parsed."""
     results = Answers(Subject(script=script), all_rules())
     findings = [finding for made in chosen if made.code == SELF_CONTAINED for finding in results.findings(made)]
-    reason = f"larger than {MAX_BYTES // 1024} KiB: not parsed, no other rule was applied"
+    reason = f"larger than {MOST_BYTES // 1024} KiB: not parsed, no other rule was applied"
     rule = all_rules()[SELF_CONTAINED]
     return findings, [Undecided(path=script.path, code=rule.code, name=rule.name, reason=reason)]
 
@@ -212,6 +221,14 @@ class Answers:
     def _failed(self, made: Rule) -> bool:
         hits = [answer for answer in self._ask(made) if isinstance(answer, Hit)]
         return any((hit.severity or made.severity) is Severity.ERROR for hit in hits)
+
+
+def _audiences(subject: Subject, profile: Profile) -> frozenset[Audience]:
+    if subject.candidate or profile is not Profile.DEFAULT:
+        return frozenset(Audience)
+    hub = {Audience.HUB} if subject.uses_hub else set()
+    command = {Audience.COMMAND} if subject.parses_arguments else set()
+    return frozenset({Audience.DEFECTS} | hub | command)
 
 
 def is_candidate(script: Script, shelf: Shelf) -> bool:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from jobshelf.errors import printable
 from jobshelf.vet.config import Profile
 from jobshelf.vet.rule import Edit, FixKind, Hit, Rule, Severity
 
@@ -88,10 +89,3 @@ def finding_of(rule: Rule, path: str, hit: Hit) -> Finding:
         fix=(hit.fix or rule.fix) if hit.edits else FixKind.NONE,
         edits=hit.edits,
     )
-
-
-def printable(text: str) -> str:
-    r"""Return `text` with every control character written as an escape, so that a script cannot steer a terminal."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -12,15 +12,15 @@ from pathlib import Path
 
 from jobshelf.errors import EnvironmentFault, UsageError
 from jobshelf.script import Script, parse_script, syntax_tree
+from jobshelf.scripts.files import MOST_BYTES, is_url
 from jobshelf.vet.config import Config
 from jobshelf.vet.engine import vet_scripts, vet_targets
 from jobshelf.vet.finding import Finding, Report
 from jobshelf.vet.rule import Edit, FixKind
-from jobshelf.vet.targets import MAX_BYTES, Target, is_url, load
+from jobshelf.vet.targets import Target, load
 
 # A fix can uncover the next (a renamed key, then its value); more rounds than this would mean that two fixes disagree.
 _MOST_ROUNDS = 10
-_BLOCKS = "UVS605"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ def mend_script(script: Script, config: Config, *, unsafe: bool = False) -> Chan
     """Return the script with its fixes applied, as often as a fix uncovers another."""
     current, applied = script, []
     for _ in range(_MOST_ROUNDS):
-        if len(current.data) > MAX_BYTES:
+        if len(current.data) > MOST_BYTES:
             break
         findings = [one for one in vet_scripts([current], config).findings if _is_wanted(one, unsafe=unsafe)]
         text, used = _apply(current.text, findings)
@@ -113,7 +113,7 @@ def _apply(text: str, findings: Sequence[Finding]) -> tuple[str, list[Finding]]:
     for finding in findings:
         if _overlaps(finding.edits, [edit for other in kept for edit in other.edits]):
             continue
-        if finding.fix is FixKind.SAFE and finding.code != _BLOCKS and _code(_edited(text, [finding])) != code:
+        if finding.fix is FixKind.SAFE and _code(_edited(text, [finding])) != code:
             continue
         kept.append(finding)
     return _edited(text, kept), kept

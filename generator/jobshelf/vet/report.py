@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote
 
-from jobshelf.vet.finding import Finding, Report, Undecided, printable
+from jobshelf.errors import printable
+from jobshelf.vet.finding import Finding, Report, Undecided
 from jobshelf.vet.rule import FixKind, Severity
 from jobshelf.vet.rules import all_rules
 

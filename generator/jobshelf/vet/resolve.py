@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import tempfile
@@ -18,6 +19,9 @@ from jobshelf.script import Script
 from jobshelf.vet.ruff import JOBS_PYTHON, minimum_python
 
 _TIMEOUT_SECONDS = 120
+_NO_WHEEL = re.compile(
+    r"building (?:from source|source distributions)\b.{0,200}? is disabled", re.IGNORECASE | re.DOTALL
+)
 _NO_NETWORK = ("error sending request", "failed to fetch", "dns error", "operation timed out", "could not connect")
 
 
@@ -34,11 +38,17 @@ class Attempt:
 class Resolution:
     """The answers for one sound script, each asked for when it is first read.
 
-    `advisories_url` is another service than OSV. Raises EnvironmentFault when there is no uv.
+    `advisories_url` is another service than OSV. Without `builds` uv builds no package: a build runs the package's code on this machine,
+    unfenced. Raises EnvironmentFault when there is no uv.
     """
 
     script: Script
     advisories_url: str | None = None
+    builds: bool = False
+
+    @property
+    def _build(self) -> tuple[str, ...]:
+        return () if self.builds else ("--no-build",)
 
     @cached_property
     def versions(self) -> dict[str, Attempt]:
@@ -46,7 +56,7 @@ class Resolution:
         lowest = minimum_python(self.script.require().requires_python) or JOBS_PYTHON
         with _copy(self.script) as path:
             return {
-                f"{major}.{minor}": _compiles(path, f"{major}.{minor}")
+                f"{major}.{minor}": _compiles(path, f"{major}.{minor}", *self._build)
                 for major, minor in sorted({lowest, max(lowest, JOBS_PYTHON)})
             }
 
@@ -55,13 +65,13 @@ class Resolution:
         """Whether the lock file beside the script matches; None when there is none."""
         if "://" in self.script.path or not Path(f"{self.script.path}.lock").is_file():
             return None
-        return _attempt("lock", "--script", self.script.path, "--check", "--quiet")
+        return _attempt("lock", "--script", self.script.path, "--check", "--quiet", *self._build)
 
     @cached_property
     def audit(self) -> tuple[Attempt, tuple[str, ...]]:
         """Whether the audit took place, and what it found: "package version id summary"."""
         with _copy(self.script) as path:
-            return _audit(path, self.advisories_url)
+            return _audit(path, self.advisories_url, *self._build)
 
 
 @contextmanager
@@ -73,20 +83,19 @@ def _copy(script: Script) -> Iterator[Path]:
         yield path
 
 
-def _compiles(path: Path, python: str) -> Attempt:
-    return _attempt(
-        "pip", "compile", str(path), "--python-version", python, "--python-platform", "linux", "--no-header", "--quiet"
-    )
+def _compiles(path: Path, python: str, *build: str) -> Attempt:
+    target = ("--python-version", python, "--python-platform", "linux")
+    return _attempt("pip", "compile", str(path), *target, "--no-header", "--quiet", *build)
 
 
-def _audit(path: Path, service: str | None) -> tuple[Attempt, tuple[str, ...]]:
+def _audit(path: Path, service: str | None, *build: str) -> tuple[Attempt, tuple[str, ...]]:
     where = ["--service-url", service] if service else []
     preview = ["--preview-features", "audit-command,json-output"]
-    done = _run("audit", "--script", str(path), "--output-format", "json", *preview, *where)
+    done = _run("audit", "--script", str(path), "--output-format", "json", *preview, *where, *build)
     try:
         document = json.loads(done.stdout)
     except json.JSONDecodeError:
-        return Attempt(ok=False, reason=_one_line(done.stderr), undecided=True), ()
+        return Attempt(ok=False, reason=_reason(done.stderr), undecided=True), ()
     return Attempt(ok=True), tuple(_advisories(document))
 
 
@@ -105,7 +114,14 @@ def _attempt(*arguments: str) -> Attempt:
         return Attempt(ok=True)
     text = done.stderr.strip()
     offline = any(sign in text.lower() for sign in _NO_NETWORK)
-    return Attempt(ok=False, reason=_one_line(text), undecided=offline)
+    return Attempt(ok=False, reason=_reason(text), undecided=offline or _NO_WHEEL.search(text) is not None)
+
+
+def _reason(text: str) -> str:
+    """Return uv's message on one line; where a package has no wheel, that it was not built, and how to allow it."""
+    if not _NO_WHEEL.search(text):
+        return _one_line(text)
+    return f"a package has no wheel, and to build it would run its code here (--allow-build does): {_one_line(text)}"
 
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:

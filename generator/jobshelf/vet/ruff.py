@@ -61,7 +61,24 @@ def diagnose(scripts: Sequence[Script], codes: Collection[str]) -> dict[str, tup
     for script in scripts:
         groups.setdefault(target_version(script), []).append(script)
     wanted = sorted(set(codes) - {SYNTAX}) or [_PLACEHOLDER]
-    return {path: found for version, group in groups.items() for path, found in _run(group, version, wanted)}
+    return {path: found for version, group in groups.items() for path, found in _run_or_halve(group, version, wanted)}
+
+
+def _run_or_halve(scripts: list[Script], version: str, codes: list[str]) -> list[tuple[str, tuple[Diagnostic, ...]]]:
+    """Return what ruff says; nothing of a script that is not Python and on which ruff itself crashes."""
+    try:
+        return list(_run(scripts, version, codes))
+    except _Crashed:
+        if len(scripts) == 1 and scripts[0].tree is None:
+            return [(scripts[0].path, ())]
+        if len(scripts) == 1:
+            raise
+        middle = len(scripts) // 2
+        return [one for half in (scripts[:middle], scripts[middle:]) for one in _run_or_halve(half, version, codes)]
+
+
+class _Crashed(EnvironmentFault):
+    """ruff was ended by a signal, as by running out of stack."""
 
 
 def _run(scripts: list[Script], version: str, codes: list[str]) -> Iterator[tuple[str, tuple[Diagnostic, ...]]]:
@@ -105,7 +122,8 @@ def _ask(options: list[str], files: list[str], folder: Path) -> list[dict[str, A
         raise EnvironmentFault(f"ruff did not run: {error}", fix="uv pip install 'ruff>=0.17,<0.18'") from error
     except json.JSONDecodeError as error:
         reason = done.stderr.strip().partition("\n")[0] or f"exit code {done.returncode}"
-        raise EnvironmentFault(f"ruff gave no JSON: {reason}", fix="uv pip install 'ruff>=0.17,<0.18'") from error
+        kind = _Crashed if done.returncode < 0 else EnvironmentFault
+        raise kind(f"ruff gave no JSON: {reason}", fix="uv pip install 'ruff>=0.17,<0.18'") from error
 
 
 @cache

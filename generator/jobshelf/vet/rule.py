@@ -45,6 +45,19 @@ class Tier(StrEnum):
     RESOLVE = "resolve"
 
 
+class Audience(StrEnum):
+    """For whom a rule is, decided by what the script is: defects concern everybody, whatever the script does.
+
+    Rules for `hub` concern scripts that use the Hub or have `[tool.hf-jobs]`, those for `command` scripts that parse
+    arguments, those for `shelf` scripts on a shelf; `--strict`, `--new` and `--select` apply them to every script.
+    """
+
+    DEFECTS = "defects"
+    HUB = "hub"
+    COMMAND = "command"
+    SHELF = "shelf"
+
+
 class FixKind(StrEnum):
     """Whether the tool can mend a finding: not at all, without changing what the script means, or with a change of it."""
 
@@ -106,7 +119,7 @@ class Example:
 class Rule:
     """A registered rule.
 
-    `requires` are the codes that must have found no error in this script before this rule is asked. `ruff` are the
+    `audience` says which scripts it is applied to. `requires` are the codes that must have found no error in this script before this rule is asked. `ruff` are the
     ruff codes that the rule reads from `Subject.ruff`. A `security` rule cannot be suppressed inside a script. A
     `catalogue` rule looks only at scripts that are on a shelf or want to be (`Subject.candidate`).
     """
@@ -115,6 +128,7 @@ class Rule:
     name: str
     severity: Severity
     tier: Tier
+    audience: Audience
     fix: FixKind
     requires: tuple[str, ...]
     ruff: tuple[str, ...]
@@ -152,6 +166,7 @@ def rule(
     severity: Severity,
     tier: Tier,
     since: str,
+    audience: Audience = Audience.DEFECTS,
     fix: FixKind = FixKind.NONE,
     requires: tuple[str, ...] = (),
     ruff: tuple[str, ...] = (),
@@ -167,6 +182,7 @@ def rule(
             name=name,
             severity=severity,
             tier=tier,
+            audience=audience,
             fix=fix,
             requires=requires,
             ruff=ruff,

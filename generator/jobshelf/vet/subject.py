@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from jobshelf.blocks import END, Fence, find_fences
-from jobshelf.errors import ScriptError
 from jobshelf.script import Script
-from jobshelf.vet.rule import Edit
+from jobshelf.vet.rule import Audience, Edit
 
 if TYPE_CHECKING:
     from jobshelf.interface import Probe
     from jobshelf.shelf import Shelf
     from jobshelf.vet.resolve import Resolution
     from jobshelf.vet.suppression import Suppression
+    from jobshelf.vet.values import Values
 
 Node = TypeVar("Node", bound=ast.AST)
+
+# What a script that uses the Hub says somewhere; libraries that only download from it say none of it.
+_HUB = re.compile(r"huggingface_hub|push_to_hub|HF_TOKEN|HUGGING_?FACE_HUB_TOKEN|hf://")
+# What a script imports to parse its command line: modules, and the parsers that libraries bring.
+_PARSERS = frozenset(
+    {"absl", "argparse", "click", "cyclopts", "docopt", "fire", "getopt", "jsonargparse", "optparse", "plac"}
+    | {"simple_parsing", "tap", "typer", "tyro", "HfArgumentParser", "TrlParser"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,18 +43,18 @@ class Diagnostic:
     end_column: int
 
 
-def probe_script(script: Script) -> Probe:
+def probe_script(script: Script, *, unfenced: bool = False) -> Probe:
     """Run the script with its imports stubbed (see `jobshelf.interface`)."""
     from jobshelf.interface import probe
 
-    return probe(script)
+    return probe(script, unfenced=unfenced)
 
 
-def resolve_script(script: Script) -> Resolution:
+def resolve_script(script: Script, *, builds: bool = False) -> Resolution:
     """Return what can be asked of uv about the script's header (see `jobshelf.vet.resolve`)."""
     from jobshelf.vet.resolve import Resolution
 
-    return Resolution(script=script)
+    return Resolution(script=script, builds=builds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,17 +62,34 @@ class Subject:
     """One script under vetting.
 
     `ruff` holds what ruff says under the header's own minimum Python, of the codes that some rule asked for. `candidate`
-    is true when the script is on a shelf or wants to be. `unused` are the suppressions that no other rule needed.
+    is true when the script is on a shelf or wants to be. `audiences` are those that the findings are for. `unused` are the suppressions that no other rule needed. `unfenced` lets a
+    script from a URL run where the kernel has no fence for it.
     """
 
     script: Script
     shelf: Shelf | None = None
     candidate: bool = False
+    audiences: frozenset[Audience] = frozenset(Audience)
     ruff: tuple[Diagnostic, ...] = ()
     suppressions: tuple[Suppression, ...] = ()
     unused: tuple[Suppression, ...] = ()
+    unfenced: bool = False
     probe_with: Callable[[Script], Probe] = field(default=probe_script)
     resolve_with: Callable[[Script], Resolution] = field(default=resolve_script)
+
+    @cached_property
+    def uses_hub(self) -> bool:
+        """Whether the script talks to the Hub by itself, or says how it is run as a Job."""
+        header = self.script.header
+        return bool(header and header.tool("hf-jobs")) or _HUB.search(self.script.text) is not None
+
+    @cached_property
+    def parses_arguments(self) -> bool:
+        """Whether the script hands its command line to a parser."""
+        modules = {alias.name.partition(".")[0] for node in self.nodes(ast.Import) for alias in node.names}
+        for node in self.nodes(ast.ImportFrom):
+            modules |= {(node.module or "").partition(".")[0], *(alias.name for alias in node.names)}
+        return not _PARSERS.isdisjoint(modules)
 
     @cached_property
     def probe(self) -> Probe:
@@ -75,6 +100,13 @@ class Subject:
     def resolution(self) -> Resolution:
         """What uv makes of the header; only rules of tier RESOLVE may ask."""
         return self.resolve_with(self.script)
+
+    @cached_property
+    def values(self) -> Values:
+        """The names of the script and what is assigned to them; only for a script that parses."""
+        from jobshelf.vet.values import Values
+
+        return Values(self, self.script.tree)
 
     @cached_property
     def lines(self) -> list[str]:
@@ -92,18 +124,6 @@ class Subject:
     def newline(self) -> str:
         r"""The line end that the script uses, `\n` or `\r\n`."""
         return "\r\n" if "\r\n" in self.script.text else "\n"
-
-    @cached_property
-    def blocks(self) -> tuple[Fence, ...]:
-        """The fenced blocks, in order; none when the fences do not pair."""
-        try:
-            return find_fences(self.script.text) if END in self.script.text else ()
-        except ScriptError:
-            return ()
-
-    def in_block(self, line: int) -> bool:
-        """Tell whether the 1-based `line` lies in a fenced block."""
-        return any(block.first_line <= line <= block.last_line for block in self.blocks)
 
     def nodes(self, *kinds: type[Node]) -> Iterator[Node]:
         """Yield the tree's nodes of exactly these classes, each class in source order; none when there is no tree."""

@@ -5,16 +5,17 @@ from __future__ import annotations
 import io
 import os
 import re
+import stat
 import subprocess
 import tokenize
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobshelf.errors import InputError, UsageError
-from jobshelf.script import Problem, Script, parse_script
+from jobshelf.errors import UsageError
+from jobshelf.script import Script, parse_script
+from jobshelf.scripts.files import is_url, read_file
 
-MAX_BYTES = 1024 * 1024
 HEADER_LIKE = re.compile(
     rb"^(?:\xef\xbb\xbf)?[ \t]*#+[ \t]*/{2,4}[ \t]*(?:script|pyproject)\b[ \t:]*\r?$", re.MULTILINE | re.I
 )
@@ -30,17 +31,12 @@ class Target:
     data: bytes | None = None
 
 
-def is_url(text: str) -> bool:
-    """Tell whether the argument is a web address."""
-    return text.startswith(("http://", "https://"))
-
-
 def collect(typed: Sequence[str], *, since: str | None = None) -> list[Target]:
     """Return the scripts that the arguments mean, without doubles, in the order typed.
 
     A file is always meant. In a folder, those `.py` files are meant that have a PEP 723 header, or something that looks
     like one, in a comment. A URL is fetched. With `since` (a git revision) only scripts that differ from it, or are new, are meant.
-    Raises UsageError for a path or a revision that does not exist, and what `fetch` raises for a URL.
+    Raises UsageError for a path or a revision that does not exist, and what `read_url` raises for a URL.
     """
     if since is not None:
         return _changed(since, typed)
@@ -53,18 +49,24 @@ def collect(typed: Sequence[str], *, since: str | None = None) -> list[Target]:
 
 def _targets(argument: str) -> Iterator[Target]:
     if is_url(argument):
-        from jobshelf.vet.fetch import fetch
+        from jobshelf.client import read_url
 
-        yield Target(path=argument, data=fetch(argument, limit=MAX_BYTES))
+        yield Target(path=argument, data=read_url(argument).data)
         return
     path = Path(argument)
-    if path.is_dir():
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        reason = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read ({_reason(error)})"
+        raise UsageError(f"{argument} {reason}", fix="name a script, a folder or an http(s) URL") from error
+    if stat.S_ISDIR(mode):
         yield from (Target(path=str(file)) for file in scripts_in(path))
-    elif path.is_file():
-        yield Target(path=str(path))
     else:
-        reason = "is neither a file nor a folder" if path.exists() or path.is_symlink() else "does not exist"
-        raise UsageError(f"{argument} {reason}", fix="name a script, a folder or an http(s) URL")
+        yield Target(path=str(path))
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 
 def scripts_in(folder: Path) -> Iterator[Path]:
@@ -78,11 +80,7 @@ def scripts_in(folder: Path) -> Iterator[Path]:
 
 
 def _looks_like_script(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}", fix="check its permissions") from error
+    data = read_file(path)
     found = HEADER_LIKE.search(data)
     return found is not None and (_CODE.search(data, 0, found.start()) is None or _is_in_comment(data))
 
@@ -90,36 +88,16 @@ def _looks_like_script(path: Path) -> bool:
 def _is_in_comment(data: bytes) -> bool:
     """Tell whether something like a header stands outside strings: a module that writes scripts is none."""
     try:
-        tokens = list(tokenize.tokenize(io.BytesIO(data).readline))
-    except (tokenize.TokenError, SyntaxError):
+        # as text: of bytes, `tokenize` would look up the codec that the file itself names
+        tokens = list(tokenize.generate_tokens(io.StringIO(data.decode("utf-8")).readline))
+    except (tokenize.TokenError, SyntaxError, UnicodeDecodeError):
         return True
     return any(one.type == tokenize.COMMENT and HEADER_LIKE.match(one.string.encode()) for one in tokens)
 
 
 def load(target: Target) -> Script:
-    """Read and parse one target; a file above MAX_BYTES is not parsed. Raises InputError when it cannot be read."""
-    data = target.data if target.data is not None else _read(target.path)
-    return parse_script(data, target.path) if len(data) <= MAX_BYTES else _unparsed(target.path, data)
-
-
-def _read(path: str) -> bytes:
-    try:
-        with Path(path).open("rb") as file:
-            return file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read: {error.strerror}", fix="check the path and its permissions"
-        ) from error
-
-
-def _unparsed(path: str, data: bytes) -> Script:
-    problem = Problem(
-        line=1,
-        found=f"more than {MAX_BYTES // 1024} KiB",
-        expected="a script of at most 100 KiB",
-        fix="move data out of the script",
-    )
-    return Script(path=path, data=data, text="", header=None, tree=None, problems=(problem,))
+    """Read and parse one target. Raises what `read_file` raises."""
+    return parse_script(target.data if target.data is not None else read_file(Path(target.path)), target.path)
 
 
 def _changed(base: str, typed: Sequence[str]) -> list[Target]:

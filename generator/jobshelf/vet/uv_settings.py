@@ -22,10 +22,7 @@ _LISTS = (
     "upgrade-package reinstall-package no-build-package no-binary-package exclude-dependencies no-proxy"
 )
 _REQUIREMENTS = "override-dependencies constraint-dependencies build-constraint-dependencies"
-_TABLES = (
-    "config-settings config-settings-package extra-build-dependencies extra-build-variables exclude-newer-package "
-    "prerelease-package"
-)
+_TABLES = "config-settings config-settings-package extra-build-dependencies extra-build-variables prerelease-package"
 _COUNTS = "concurrent-downloads concurrent-builds concurrent-installs"
 _WORDS = {
     "index-strategy": ("first-index", "unsafe-any-match", "unsafe-first-match", "unsafe-best-match"),
@@ -56,6 +53,7 @@ _SOURCE_KEYS = frozenset(
         "group",
     ]
 )
+_STATES = frozenset({"rev", "tag", "branch"})
 _TORCH = re.compile(r"auto|cpu|xpu|cu\d+|rocm\d+(\.\d+)*")
 _DURATION = re.compile(
     r"[+-]?P(?=\d|T)(\d+[WD])*(T(\d+[HMS])+)?|[+-]?(\d+ ?(w|d|h|m|s|ms|us|ns)[a-z]*,? ?)+(ago)?", re.I
@@ -106,16 +104,27 @@ def _is_sources(value: object) -> bool:
     if not isinstance(value, dict):
         return False
     sources = [one for entry in value.values() for one in (entry if isinstance(entry, list) else [entry])]
-    return all(isinstance(source, dict) and source.keys() <= _SOURCE_KEYS for source in sources)
+    return all(
+        isinstance(source, dict) and source.keys() <= _SOURCE_KEYS and len(source.keys() & _STATES) <= 1
+        for source in sources
+    )
+
+
+def _are_dates(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(one, dict) or _is_date(one) for one in value.values())
 
 
 def _kinds() -> dict[str, tuple[str, _Test]]:
     kinds: dict[str, tuple[str, _Test]] = {
         "preview-features": ("true, false or a list of names", lambda value: isinstance(value, bool | list)),
         "exclude-newer": ('a date such as "2026-11-20T00:00:00Z"', _is_date),
+        "exclude-newer-package": ("a table of dates", _are_dates),
         "torch-backend": ('a word such as "auto" or "cu128"', lambda value: _matches(_TORCH, value)),
         "index": ("tables with a url", _is_index),
-        "sources": (f"tables of {', '.join(sorted(_SOURCE_KEYS))}", _is_sources),
+        "sources": (
+            f"tables of {', '.join(sorted(_SOURCE_KEYS))}: at most one of rev, tag and branch",
+            _is_sources,
+        ),
     }
     kinds |= {key: ("true or false", lambda value: isinstance(value, bool)) for key in _BOOLEANS.split()}
     kinds |= {key: ("a string", lambda value: isinstance(value, str)) for key in _STRINGS.split()}

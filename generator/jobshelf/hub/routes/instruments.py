@@ -1,48 +1,84 @@
-"""The journal and the fault plan, for other processes. No real Hub has these."""
+"""The journal and the fault plan, for other processes that know the secret. No real Hub has these."""
 
 from __future__ import annotations
 
+import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
-from jobshelf.hub.call import Call, route, take, take_or
+from jobshelf.hub.call import json_object, take, take_or
+from jobshelf.hub.core import Core
 from jobshelf.hub.faults import Fault, planned
-from jobshelf.hub.refusal import bad_request
+from jobshelf.hub.refusal import Refusal, bad_request
 
 _HEADER = re.compile(r"[A-Za-z0-9-]{1,80}")
 _FAULT_KEYS = {"path", "kind", "status", "method", "times", "nth", "seconds", "headers"}
 
 
-def journal(call: Call) -> Response:
+def journal(core: Core, _: bytes) -> Response:
     """The requests so far."""
-    return JSONResponse([entry.as_json() for entry in call.core.journal.entries()])
+    return JSONResponse([entry.as_json() for entry in core.journal.entries()])
 
 
-def clear_journal(call: Call) -> Response:
+def clear_journal(core: Core, _: bytes) -> Response:
     """Forget the requests so far."""
-    call.core.journal.clear()
+    core.journal.clear()
     return JSONResponse({})
 
 
-def faults(call: Call) -> Response:
+def faults(core: Core, _: bytes) -> Response:
     """The planned faults, with what they saw and struck."""
-    return JSONResponse([fault.as_json() for fault in call.core.faults.faults()])
+    return JSONResponse([fault.as_json() for fault in core.faults.faults()])
 
 
-def plan_fault(call: Call) -> Response:
+def plan_fault(core: Core, body: bytes) -> Response:
     """Plan a fault: the keys are the arguments of `Hub.fail`."""
-    fault = _fault(call.json())
-    call.core.faults.add(fault)
+    fault = _fault(json_object(body))
+    try:
+        core.faults.add(fault)
+    except ValueError as error:
+        raise bad_request(str(error)) from error
     return JSONResponse(fault.as_json())
 
 
-def clear_faults(call: Call) -> Response:
+def clear_faults(core: Core, _: bytes) -> Response:
     """Plan nothing."""
-    call.core.faults.clear()
+    core.faults.clear()
     return JSONResponse({})
+
+
+def _instrument(path: str, handler: Callable[[Core, bytes], Response], method: str) -> Route:
+    """A route for whoever sends the Hub's instruments secret; nothing of the request is read before that is clear."""
+
+    async def endpoint(request: Request) -> Response:
+        core: Core = request.app.state.core
+        _require_secret(core, request.headers.get("authorization", ""))
+        if method != "GET":
+            _require_json(request.headers.get("content-type"), method)
+        return await run_in_threadpool(handler, core, await request.body())
+
+    return Route(path, endpoint, methods=[method])
+
+
+def _require_secret(core: Core, authorization: str) -> None:
+    expected = f"Bearer {core.instruments_secret}"
+    if not hmac.compare_digest(authorization.encode(), expected.encode()):
+        raise Refusal(
+            401, "The Hub's instruments are for whoever started it: send 'Authorization: Bearer <its secret>'"
+        )
+
+
+def _require_json(content_type: str | None, method: str) -> None:
+    """Raise Refusal (415) for a body that a page could send without asking; a DELETE may have none."""
+    kind = (content_type or "").partition(";")[0].strip().lower()
+    if kind != "application/json" and not (content_type is None and method == "DELETE"):
+        raise Refusal(415, f"The Content-Type must be application/json, found '{kind[:80]}'")
 
 
 def _fault(payload: Mapping[str, Any]) -> Fault:
@@ -72,9 +108,9 @@ def _fault(payload: Mapping[str, Any]) -> Fault:
 
 
 ROUTES = [
-    route("/_hub/journal", journal, "GET"),
-    route("/_hub/journal", clear_journal, "DELETE"),
-    route("/_hub/faults", faults, "GET"),
-    route("/_hub/faults", plan_fault, "POST"),
-    route("/_hub/faults", clear_faults, "DELETE"),
+    _instrument("/_hub/journal", journal, "GET"),
+    _instrument("/_hub/journal", clear_journal, "DELETE"),
+    _instrument("/_hub/faults", faults, "GET"),
+    _instrument("/_hub/faults", plan_fault, "POST"),
+    _instrument("/_hub/faults", clear_faults, "DELETE"),
 ]

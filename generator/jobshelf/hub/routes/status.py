@@ -1,4 +1,4 @@
-"""A page that shows a person what is on the Hub and what it was asked."""
+"""A page that shows anybody on this machine what is public on the Hub."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ _LATEST = 100
 # names, labels and paths come from anybody: nothing on the page may run or load
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
 _PAGE = """\
@@ -34,7 +33,7 @@ code { font-family: ui-monospace, monospace; }
 <body>
 <h1>Embedded Hub</h1>
 <p>Clients use it with <code>HF_ENDPOINT={{ endpoint }}</code>.</p>
-<h2>Repos</h2>
+<h2>Public repos</h2>
 <table>
 <tr><th>Kind</th><th>Name</th><th>Visibility</th><th>Head</th><th>Changed</th></tr>
 {% for kind, name, visibility, head, date, page in repos %}
@@ -45,22 +44,11 @@ code { font-family: ui-monospace, monospace; }
 </table>
 <h2>Jobs</h2>
 <table>
-<tr><th>Id</th><th>Namespace</th><th>Stage</th><th>Flavor</th><th>Command</th><th>Created</th></tr>
+<tr><th>Id</th><th>Namespace</th><th>Stage</th><th>Flavor</th><th>Created</th></tr>
 {% for job in jobs %}
-<tr><td><code>{{ job.id }}</code></td><td>{{ job.namespace }}</td><td>{{ job.stage }}{% if job.message %}: {{ job.message }}{% endif %}</td>
-<td>{{ job.spec.flavor }}</td><td><code>{{ (job.spec.command + job.spec.arguments) | join(" ") | truncate(200) }}</code></td><td>{{ job.created_at }}</td></tr>
+<tr><td><code>{{ job.id }}</code></td><td>{{ job.namespace }}</td><td>{{ job.stage }}</td><td>{{ job.spec.flavor }}</td><td>{{ job.created_at }}</td></tr>
 {% else %}
-<tr><td colspan="6">none</td></tr>
-{% endfor %}
-</table>
-<h2>Latest requests</h2>
-<table>
-<tr><th>Method</th><th>Path</th><th>Status</th><th>In</th><th>Out</th><th>User</th><th>Fault</th></tr>
-{% for entry in journal %}
-<tr><td>{{ entry.method }}</td><td><code>{{ entry.path | truncate(200) }}</code></td><td>{{ entry.status }}</td><td>{{ entry.bytes_in }}</td>
-<td>{{ entry.bytes_out }}</td><td>{{ entry.user or "" }}</td><td>{{ entry.fault or "" }}</td></tr>
-{% else %}
-<tr><td colspan="7">none</td></tr>
+<tr><td colspan="5">none</td></tr>
 {% endfor %}
 </table>
 </body>
@@ -69,14 +57,9 @@ code { font-family: ui-monospace, monospace; }
 
 
 def status(call: Call) -> Response:
-    """The repos, the latest Jobs and the latest requests."""
+    """The public repos, and the latest Jobs without what they run: nobody has to say who they are to see this."""
     core = call.core
-    page = _template().render(
-        endpoint=core.endpoint,
-        repos=_repos(call),
-        jobs=core.jobs.latest(_LATEST),
-        journal=list(reversed(core.journal.entries()[-_LATEST:])),
-    )
+    page = _template().render(endpoint=core.endpoint, repos=_repos(call), jobs=core.jobs.latest(_LATEST))
     return HTMLResponse(page, headers=_HEADERS)
 
 
@@ -84,8 +67,10 @@ def _repos(call: Call) -> list[tuple[str, str, str, str, str, bool]]:
     shown = []
     for kind in ("model", "dataset", "space"):
         for repo in call.core.repos.all(kind).values():
+            if repo.private:
+                continue
             head = call.core.repos.resolve(repo, "main")
-            visibility = "private" if repo.private else f"gated ({repo.gated})" if repo.gated else "public"
+            visibility = f"gated ({repo.gated})" if repo.gated else "public"
             static = repo.sdk == "static" and visibility == "public"
             page = static and call.core.repos.file(head, "index.html") is not None
             shown.append((kind, repo.full_name, visibility, head.oid[:12], head.date, page))

@@ -1,4 +1,4 @@
-"""UVS9xx: what the script does when it is run: help, wrong arguments, no token, the rehearsal; and streams that never end."""
+"""UVS9xx: what the script does when it is run: help, wrong arguments, no token, the rehearsal, hostile deeds; streams that never end."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from typing import Any
 
 from jobshelf.interface import Event, Run
 from jobshelf.vet import flow
-from jobshelf.vet.rule import Hit, Inconclusive, Severity, Tier, rule
+from jobshelf.vet.rule import Audience, Hit, Inconclusive, Severity, Tier, rule
+from jobshelf.vet.rules.interface import exits_without_arguments, hands_words_on, parses_by_library
 from jobshelf.vet.rules.persistence import line_of, needs_token
 from jobshelf.vet.subject import Subject
 
 MAX_HELP_SECONDS = 1.0
 _EXIT_USAGE, _EXIT_TOKEN = 2, 3
 _DOES = {
+    "evasion": "evades its record:",
     "native": "loads the native library",
     "network": "asks the network for",
     "process": "starts the process",
@@ -27,7 +29,7 @@ _DOES = {
 _STOPPERS = frozenset({"head", "islice", "next", "take", "zip"})
 
 
-@rule("UVS901", "help-fails", severity=Severity.ERROR, tier=Tier.STUB, since="0.1.0")
+@rule("UVS901", "help-fails", severity=Severity.ERROR, tier=Tier.STUB, audience=Audience.COMMAND, since="0.1.0")
 def help_fails(subject: Subject) -> Iterator[Hit | Inconclusive]:
     """`--help` prints the usage, at once, and does nothing else.
 
@@ -79,7 +81,7 @@ def help_fails(subject: Subject) -> Iterator[Hit | Inconclusive]:
         yield Inconclusive(reason=undecided)
     elif run.exit != 0:
         yield _behaviour("--help fails", _ending(run), "exit 0", "parse the arguments before anything that can fail")
-    elif "usage" not in run.stdout.lower():
+    elif "usage" not in run.stdout.lower() and not parses_by_library(subject):
         yield _behaviour(
             "--help prints no usage", "no usage on stdout", "a usage line", "parse the arguments with argparse"
         )
@@ -89,14 +91,23 @@ def help_fails(subject: Subject) -> Iterator[Hit | Inconclusive]:
         )
 
 
-@rule("UVS902", "bad-args-exit", severity=Severity.ERROR, tier=Tier.STUB, since="0.1.0", requires=("UVS901",))
+@rule(
+    "UVS902",
+    "bad-args-exit",
+    severity=Severity.ERROR,
+    tier=Tier.STUB,
+    audience=Audience.COMMAND,
+    since="0.1.0",
+    requires=("UVS901",),
+)
 def bad_args_exit(subject: Subject) -> Iterator[Hit | Inconclusive]:
     """An unknown option and a missing argument exit with 2, and say so on stderr only.
 
     ## What it does
 
     Runs the script with an option that does not exist and, when something is required, with no arguments at all. Both must exit with 2,
-    with a message on stderr and nothing on stdout.
+    with a message on stderr and nothing on stdout. Where the script leaves unknown options to the parser of a library (TrlParser,
+    HfArgumentParser), which is a stub here, only the missing arguments are tried; a rehearsal tries both.
 
     ## Why is this bad?
 
@@ -132,8 +143,10 @@ def bad_args_exit(subject: Subject) -> Iterator[Hit | Inconclusive]:
     if subject.script.tree is None:
         return
     probe = subject.probe
-    yield from _refusal(subject, probe.unknown_option, "an unknown option")
-    if probe.missing_required is not None:
+    if not hands_words_on(subject):
+        yield from _refusal(subject, probe.unknown_option, "an unknown option")
+    known = exits_without_arguments(subject) and Audience.SHELF not in subject.audiences
+    if probe.missing_required is not None and not known:
         yield from _refusal(subject, probe.missing_required, "no arguments, though some are required")
 
 
@@ -142,6 +155,7 @@ def bad_args_exit(subject: Subject) -> Iterator[Hit | Inconclusive]:
     "missing-token-exit",
     severity=Severity.ERROR,
     tier=Tier.STUB,
+    audience=Audience.SHELF,
     since="0.1.0",
     requires=("UVS103", "UVS901"),
     catalogue=True,
@@ -223,7 +237,16 @@ def missing_token_exit(subject: Subject) -> Iterator[Hit | Inconclusive]:
         )
 
 
-@rule("UVS904", "smoke", severity=Severity.ERROR, tier=Tier.STATIC, since="0.1.0", requires=("UVS103",), catalogue=True)
+@rule(
+    "UVS904",
+    "smoke",
+    severity=Severity.ERROR,
+    tier=Tier.STATIC,
+    audience=Audience.SHELF,
+    since="0.1.0",
+    requires=("UVS103",),
+    catalogue=True,
+)
 def smoke(subject: Subject) -> Iterator[Hit]:
     """A script says how it is rehearsed, its last rehearsal succeeded, and was of these bytes.
 
@@ -353,6 +376,84 @@ def stream_stopped_early(subject: Subject) -> Iterator[Hit]:
         owner = [call.func.value] if isinstance(call.func, ast.Attribute) else []
         if verb in _STOPPERS and any(_is_stream(value, streams) for value in [*owner, *call.args]):
             yield _stopped(subject, call)
+
+
+@rule("UVS906", "leaves-the-fence", severity=Severity.ERROR, tier=Tier.STUB, since="0.1.0", security=True)
+def leaves_the_fence(subject: Subject) -> Iterator[Hit]:
+    """A script does nothing to other processes, loads no native code by itself, and leaves the record of its run alone.
+
+    ## What it does
+
+    Looks at every run with stubbed imports. It reports what only a hostile script does, or one that cannot be judged: a signal to another
+    process, a native library (`ctypes`), a system call that only an attempt to leave the fence makes, a broken interpreter, hundreds of
+    threads or files, a record that was forged, closed or flooded. On a system whose kernel has no such fence, a hint says so.
+
+    ## Why is this bad?
+
+    A script from a stranger runs with your token. What it tries on the machine that vets it, it tries in a Job.
+
+    ## Example
+
+    ```python
+    import argparse
+    import os
+    import signal
+
+    argparse.ArgumentParser().parse_args()
+    os.kill(os.getppid(), signal.SIGTERM)
+    ```
+
+    ```python
+    import argparse
+    import ctypes
+
+    argparse.ArgumentParser().parse_args()
+    ctypes.CDLL("libc.so.6").getppid()
+    ```
+
+    ## Use instead
+
+    ```python
+    import argparse
+    import os
+
+    argparse.ArgumentParser().parse_args()
+    print(os.getppid())
+    ```
+
+    ## How to fix or suppress
+
+    Remove it; native code belongs in a package of the header. This is a security rule: it cannot be suppressed inside the file.
+    """
+    if subject.script.tree is None:
+        return
+    probe = subject.probe
+    breaches = dict.fromkeys(run.breach for run in probe.runs if run.breach)
+    events = dict.fromkeys(event for run in probe.runs for event in run.hostile)
+    for breach in breaches:
+        yield _hostile(1, f"the run with stubbed imports was stopped: {breach}", breach)
+    for event in events:
+        found = f"{event.kind} {event.name}"
+        yield _hostile(line_of(subject, event.name), f"the script {_DOES[event.kind]} {event.name}", found)
+    if probe.unfenced and not breaches and not events:
+        yield Hit(
+            line=1,
+            message=f"the script ran without the kernel's fence: {probe.unfenced}",
+            found="Python's own guard only",
+            expected="Linux 6.2 or newer with Landlock and seccomp",
+            advice="vet scripts of strangers on Linux, or add --no-stub",
+            severity=Severity.HINT,
+        )
+
+
+def _hostile(line: int, message: str, found: str) -> Hit:
+    return Hit(
+        line=line,
+        message=message,
+        found=found,
+        expected="a script that reads its input, computes and writes its output",
+        advice="remove it; do not run a script of a stranger that does this",
+    )
 
 
 def _behaviour(message: str, found: str, expected: str, advice: str) -> Hit:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import ast
 import difflib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from jobshelf.blocks import END, Block, Drift, compare, list_blocks, missing_imports, missing_needs
-from jobshelf.errors import ScriptError
 from jobshelf.script import Header, parse_script
 from jobshelf.vet.header_text import place_of_key, place_of_line
 from jobshelf.vet.imports import normalised, third_party
-from jobshelf.vet.rule import Edit, FixKind, Hit, Severity, Tier, registered, rule
+from jobshelf.vet.placeholders import Remnant, remnants
+from jobshelf.vet.rule import Audience, Edit, FixKind, Hit, Severity, Tier, registered, rule
 from jobshelf.vet.subject import Subject
 from jobshelf.vet.suppression import Suppression
 
@@ -66,13 +65,13 @@ _TABLE: dict[str, tuple[str, _Test]] = {
     "outputs": (f"a list of {', '.join(_KINDS)}", lambda value: _is_texts(value) and set(value) <= set(_KINDS)),
     "persists": _one_of("none", "hub-dataset", "hub-model", "hub-file", "bucket", "s3", "gcs", "http"),
     "token": _one_of("none", "read", "write"),
-    "shardable": ("true or false", lambda value: isinstance(value, bool)),
     "license": ("an SPDX identifier", _is_text),
-    "aliases": ("a list of names", _is_texts),
     "status": _one_of("stable", "preview", "deprecated", "disabled"),
     "rehearse": ("a list of arguments", _is_texts),
 }
 _OPTIONAL: dict[str, tuple[str, _Test]] = {
+    "shardable": ("true or false", lambda value: isinstance(value, bool)),
+    "aliases": ("a list of names", _is_texts),
     "replaced_by": ("the id of another script", _is_text),
     "estimate": ("a list of arguments of estimate_cost", _is_texts),
 }
@@ -202,7 +201,9 @@ def _table_lines(header: Header) -> int:
     return len([line for line in rest[:end] if line])
 
 
-@rule("UVS602", "name", severity=Severity.ERROR, tier=Tier.STATIC, catalogue=True, since="0.1.0")
+@rule(
+    "UVS602", "name", severity=Severity.ERROR, tier=Tier.STATIC, catalogue=True, audience=Audience.SHELF, since="0.1.0"
+)
 def name(subject: Subject) -> Iterator[Hit]:
     """The file name cannot be the script's name for good.
 
@@ -284,17 +285,24 @@ def placeholder_left(subject: Subject) -> Iterator[Hit]:
     """Something of the template is still in the script.
 
     ## What it does
-    Looks for the marks that templates leave for the author (`TODO(jobshelf)`) and for delimiters that were not rendered
-    (`@{ name }@`, `#% if`, `{{ name }}` outside strings).
+    Lists, in one finding with their lines, the marks that templates leave for the author (`TODO(jobshelf)`), delimiters that
+    were not rendered (`@{ name }@`, `#% if`, `{{ name }}` outside strings), a function that is still the template's
+    placeholder, a title such as "My script" in the header or the docstring, and the file name `my-script.py`. Without a mark
+    or a delimiter it is a warning.
 
     ## Why is this bad?
-    The script looks complete and does the wrong thing.
+    The script looks complete and does the wrong thing, or nothing.
 
     ## Example
     ```python
     def process(row: dict) -> dict:
         # TODO(jobshelf): what happens to a row
         return row
+    ```
+
+    ```python
+    def process(row: dict) -> dict:
+        return {"characters": len(str(row))}
     ```
 
     ## Use instead
@@ -304,29 +312,38 @@ def placeholder_left(subject: Subject) -> Iterator[Hit]:
     ```
 
     ## How to fix or suppress
-    Write what the mark asks for and remove it. To keep it: `# vet: ignore[UVS603] -- reason`.
+    Write what the function is for, remove the mark, and give the script a name and a title of its own. To keep it:
+    `# vet: ignore[UVS603] -- reason`.
     """
+    marks = list(_marks(subject))
+    left = sorted([*marks, *remnants(subject.script)], key=lambda one: (one.line, one.what))
+    kept = [one for one in left if any(note.covers("UVS603", one.line, one.line) for note in subject.suppressions)]
+    for group in ([one for one in left if one not in kept], *([one] for one in kept)):
+        if group:
+            yield _left_hit(group, None if any(one in marks for one in group) else Severity.WARNING)
+
+
+def _marks(subject: Subject) -> Iterator[Remnant]:
     for number, line in enumerate(subject.lines, start=1):
         if match := ("TODO(" in line or "@{" in line or "#%" in line) and _MARKS.search(line):
-            yield _placeholder(number, match.start() + 1, match.end() + 1, match[0].strip())
+            yield Remnant(line=number, what=match[0].strip())
     for node in subject.nodes(ast.Set):
         inner = node.elts[0]
         if len(node.elts) == 1 and isinstance(inner, ast.Set) and isinstance(inner.elts[0], ast.Name):
-            yield _placeholder(
-                node.lineno, subject.column(node), subject.column(node) + 2, f"{{{{{inner.elts[0].id}}}}}"
-            )
+            yield Remnant(line=node.lineno, what=f"{{{{{inner.elts[0].id}}}}}")
 
 
-def _placeholder(line: int, column: int, end_column: int, found: str) -> Hit:
+def _left_hit(left: Sequence[Remnant], severity: Severity | None) -> Hit:
+    placeholders = (
+        "a placeholder of the template is" if len(left) == 1 else f"{len(left)} placeholders of the template are"
+    )
     return Hit(
-        line=line,
-        column=column,
-        end_line=line,
-        end_column=end_column,
-        message="a placeholder of the template is left",
-        found=found,
-        expected="what the script does there",
-        advice="write the code and remove the mark",
+        line=left[0].line,
+        message=f"{placeholders} left",
+        found=", ".join(f"{one.what} (line {one.line})" for one in left),
+        expected="the script's own code, title and name",
+        advice="write the code, remove the mark, and name the script after what it does",
+        severity=severity,
     )
 
 
@@ -398,111 +415,11 @@ def _suppression_hit(
 
 
 def _without(subject: Subject, one: Suppression) -> tuple[Edit, ...]:
-    line = subject.lines[one.line - 1]
-    before = line[: one.column - 1]
+    line = subject.lines[one.line - 1] if one.line <= len(subject.lines) else ""
+    before, comment = line[: one.column - 1], line[one.column - 1 : one.end_column - 1]
+    if one.code not in comment:  # a lone carriage return ends a line for Python, and for nobody else
+        return ()
     if one.others:
         left = f"# vet: ignore[{', '.join(one.others)}]" + (f" -- {one.reason}" if one.reason else "")
         return (subject.edit_lines(one.line, one.line, before + left),)
     return (subject.edit_lines(one.line, one.line, *([before.rstrip()] if before.strip(" #") else [])),)
-
-
-@rule(
-    "UVS605",
-    "block-drift",
-    severity=Severity.ERROR,
-    tier=Tier.STATIC,
-    fix=FixKind.SAFE,
-    requires=_HEADER,
-    since="0.1.0",
-)
-def block_drift(subject: Subject) -> Iterator[Hit]:
-    """A fenced block is not the shelf's.
-
-    ## What it does
-    Compares the blocks between `# --- block: NAME VERSION (jobshelf) ---` and `# --- end block ---` with those of the
-    shelf, and checks that the other blocks and imports that they rely on are there. In the shelf's own catalogue every
-    difference is an error; in a script elsewhere it is a hint.
-
-    ## Why is this bad?
-    The blocks hold what every script must do alike: the token, persistence, resuming. A block that was edited in one
-    script is a fix that the others do not get, or a mistake that the tests of the block do not see.
-
-    ## Example
-    ```python
-    # /// script
-    # requires-python = ">=3.11"
-    # dependencies = []
-    # ///
-    print("hello")
-
-
-    # --- block: greeting 1 (jobshelf) ---
-    def greet() -> str:
-        return "hello"
-    # --- end block ---
-    ```
-
-    ## Use instead
-    ```python
-    # /// script
-    # requires-python = ">=3.11"
-    # dependencies = []
-    # ///
-    def greet() -> str:
-        return "hello"
-
-
-    print(greet())
-    ```
-
-    ## How to fix or suppress
-    `jobshelf vet --fix` puts the shelf's block in. To change a block for good, change its source in `templates/blocks/`.
-    """
-    if END not in subject.script.text or subject.script.tree is None or subject.shelf is None:
-        return
-    own = Path(subject.script.path).absolute().parent == subject.shelf.catalog
-    severity = Severity.ERROR if own else Severity.HINT
-    blocks = _blocks(subject.shelf.root / "templates" / "blocks")
-    text = subject.script.text.replace("\r\n", "\n")
-    try:
-        drifts = compare(text, blocks, subject.script.path)
-    except ScriptError as error:
-        yield Hit(line=error.line, message=error.message, advice=error.fix, severity=severity)
-        return
-    for drift in drifts:
-        yield _drift_hit(subject, drift, severity)
-    for needed in missing_needs(text, blocks):
-        yield _missing_hit(f"the block '{needed}', which another block uses", severity)
-    for needed in missing_imports(text, blocks, tree=subject.script.tree):
-        yield _missing_hit(f"'{needed}', on which a block relies", severity)
-
-
-def _drift_hit(subject: Subject, drift: Drift, severity: Severity) -> Hit:
-    fence = drift.fence
-    expected = f"version {drift.expected.version} of the shelf" if drift.expected else "a block of the shelf"
-    lines = str(drift.expected).splitlines() if drift.expected else []
-    return Hit(
-        line=fence.first_line,
-        end_line=fence.last_line,
-        message=f"the block '{fence.name}' {'is not on the shelf' if not drift.expected else f'is {drift.reason}'}",
-        found=f"{fence.name} {fence.version}",
-        expected=expected,
-        advice="jobshelf vet --fix" if drift.expected else "remove the fences, or name a block of the shelf",
-        edits=(subject.edit_lines(fence.first_line, fence.last_line, *lines),) if drift.expected else (),
-        severity=severity,
-    )
-
-
-def _missing_hit(missing: str, severity: Severity) -> Hit:
-    return Hit(
-        line=1,
-        message=f"the script lacks {missing}",
-        expected="what its blocks need",
-        advice="add it",
-        severity=severity,
-    )
-
-
-@lru_cache(maxsize=4)
-def _blocks(folder: Path) -> dict[str, Block]:
-    return list_blocks(folder) if folder.is_dir() else {}

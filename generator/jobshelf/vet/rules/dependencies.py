@@ -16,27 +16,49 @@ from packaging.version import InvalidVersion, Version
 
 from jobshelf.script import Header
 from jobshelf.vet.header_text import Place, insert_key, place_of_key, place_of_string, remove_line, replace
-from jobshelf.vet.imports import SILENT, Import, normalised, provides, third_party
-from jobshelf.vet.rule import Edit, FixKind, Hit, Inconclusive, Severity, Tier, rule
+from jobshelf.vet.imports import PROVIDERS, SILENT, Import, normalised, provides, third_party
+from jobshelf.vet.rule import Audience, Edit, FixKind, Hit, Inconclusive, Severity, Tier, rule
+from jobshelf.vet.rules.provenance import lies_beside
 from jobshelf.vet.subject import Subject
 from jobshelf.vet.uv_settings import is_duration, parse_date
 
 _HEADER = ("UVS101", "UVS103")
 _VALID = (*_HEADER, "UVS201")
 _COMMIT = re.compile(r"@[0-9a-f]{40}(#|$)")
-_HASH = re.compile(r"#(.*&)?(sha256|sha384|sha512)=[0-9a-f]{64,}")
+_HUB_FILE = re.compile(r"https://(huggingface\.co|hf\.co)/.+/resolve/[0-9a-f]{40}/.+")
+_MOST_MAJORS = 20
 _INDEX_KEYS = ("index", "index-url", "extra-index-url", "find-links")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _OLD = timedelta(days=365)
 # Imports that come along with a distribution by its own promise; naming them too is better, leaving them out works.
 _ALONG = {
-    "datasets": ("pyarrow", "huggingface_hub", "fsspec", "numpy", "pandas"),
-    "peft": ("torch", "transformers", "accelerate", "huggingface_hub"),
-    "sentence-transformers": ("torch", "transformers", "numpy", "huggingface_hub"),
-    "transformers": ("huggingface_hub", "tokenizers", "numpy", "safetensors"),
-    "trl": ("torch", "transformers", "datasets", "accelerate", "huggingface_hub"),
-    "vllm": ("torch", "transformers", "huggingface_hub", "numpy", "PIL"),
+    "aiobotocore": ("aiohttp", "botocore"),
+    "anywidget": ("traitlets", "ipywidgets"),
+    "boto3": ("botocore", "dateutil", "s3transfer"),
+    "accelerate": ("torch", "huggingface_hub", "numpy", "psutil", "yaml"),
+    "beautifulsoup4": ("soupsieve",),
+    "datasets": ("pyarrow", "huggingface_hub", "fsspec", "numpy", "pandas", "requests", "tqdm", "yaml"),
+    "diffusers": ("huggingface_hub", "numpy", "PIL", "requests", "safetensors"),
+    "fastapi": ("pydantic", "starlette"),
+    "gliner": ("torch", "transformers", "huggingface_hub", "numpy", "tqdm"),
+    "gradio": ("fastapi", "httpx", "huggingface_hub", "numpy", "pandas", "PIL", "pydantic"),
+    "huggingface-hub": ("fsspec", "httpx", "tqdm", "yaml"),
+    "manim": ("numpy", "scipy", "networkx", "PIL", "pygments"),
+    "matplotlib": ("numpy", "PIL", "dateutil"),
+    "openai": ("httpx", "pydantic"),
+    "pandas": ("dateutil", "numpy"),
+    "peft": ("torch", "transformers", "accelerate", "huggingface_hub", "numpy", "safetensors"),
+    "scikit-learn": ("joblib", "numpy", "scipy"),
+    "scipy": ("numpy",),
+    "sentence-transformers": ("torch", "transformers", "numpy", "huggingface_hub", "scipy", "sklearn"),
+    "torchvision": ("torch", "numpy", "PIL"),
+    "transformers": ("huggingface_hub", "tokenizers", "numpy", "safetensors", "tqdm", "yaml"),
+    "trl": ("torch", "transformers", "datasets", "accelerate", "huggingface_hub", "numpy"),
+    "vllm": ("torch", "transformers", "huggingface_hub", "numpy", "openai", "PIL"),
 }
+# What a notebook that runs in a browser has without a package.
+_OF_THE_BROWSER = frozenset({"js", "micropip", "pyodide", "pyodide_js"})
+_HEARD = frozenset({*_ALONG, *(name for names in PROVIDERS.values() for name in names)})
 
 
 @lru_cache(maxsize=4096)
@@ -136,6 +158,7 @@ def _dependency_fault(text: str, seen: set[tuple[str, str, str]]) -> tuple[str, 
     tier=Tier.STATIC,
     fix=FixKind.UNSAFE,
     requires=_VALID,
+    audience=Audience.SHELF,
     since="0.1.0",
 )
 def dependency_unbounded(subject: Subject) -> Iterator[Hit]:
@@ -143,7 +166,7 @@ def dependency_unbounded(subject: Subject) -> Iterator[Hit]:
 
     ## What it does
     Every dependency needs `==`, `~=` or an upper bound. A bare name is an error, a lower bound alone and an upper bound
-    alone are warnings. A hint is given when the bounds of a 0.x version admit another 0.y. Entries with a URL are left
+    alone are warnings; a bound more than 20 major versions away, such as `<999`, is none. A hint is given when the bounds of a 0.x version admit another 0.y. Entries with a URL are left
     to UVS205.
 
     ## Why is this bad?
@@ -170,7 +193,7 @@ def dependency_unbounded(subject: Subject) -> Iterator[Hit]:
 
     ## How to fix or suppress
     `jobshelf vet --fix --unsafe-fixes` pins to the version in the lock file beside the script (`uv lock --script FILE`
-    writes one), or closes an existing lower bound at the next major version.
+    writes one). Without a lock file, name the versions that you have tried.
     To keep it: `# vet: ignore[UVS202] -- reason`.
     """
     header = subject.script.header
@@ -180,16 +203,15 @@ def dependency_unbounded(subject: Subject) -> Iterator[Hit]:
         verdict = None if parsed.url else _bounds_fault(parsed)
         if verdict is not None:
             severity, message = verdict
-            bound = _bounded(subject, parsed)
+            pinned = _pinned(subject, parsed)
             place = _place(subject, header, text)
-            fixable = bound is not None and severity is not Severity.HINT
             yield Hit(
                 **place.span(),
                 message=message,
                 found=f'"{text}"',
-                expected="a lower and an upper bound" + (f', such as "{bound}"' if bound else ""),
-                advice=f'write "{bound}"' if bound else "name the versions that you have tried: name>=X.Y,<Z",
-                edits=replace(subject, place, bound) if bound and fixable else (),
+                expected="a lower and an upper bound" + (f', such as "{pinned}"' if pinned else ""),
+                advice=f'write "{pinned}"' if pinned else "name the versions that you have tried: name>=X.Y,<Z",
+                edits=replace(subject, place, pinned) if pinned and severity is not Severity.HINT else (),
                 severity=severity,
             )
 
@@ -208,6 +230,8 @@ def _bounds_fault(parsed: Requirement) -> tuple[Severity, str] | None:
         )
     if not lower:
         return Severity.WARNING, f"dependency '{parsed.name}' has no lower bound"
+    if _is_far(parsed):
+        return Severity.WARNING, f"the upper bound of '{parsed.name}' is so far away that it excludes nothing"
     if _spans_zero_minors(parsed):
         return Severity.HINT, f"the bounds of '{parsed.name}' span several 0.x releases, each of which may break"
     return None
@@ -220,26 +244,32 @@ def _spans_zero_minors(parsed: Requirement) -> bool:
     return parsed.specifier.contains(f"0.{lowest.minor + 1}.99")
 
 
+def _is_far(parsed: Requirement) -> bool:
+    lowest, highest = _lower_bound(parsed), _upper_bound(parsed)
+    return lowest is not None and highest is not None and highest.major - lowest.major > _MOST_MAJORS
+
+
 def _lower_bound(parsed: Requirement) -> Version | None:
-    versions = [one.version for one in parsed.specifier if one.operator in (">=", ">")]
+    return max(_versions(parsed, (">=", ">")), default=None)
+
+
+def _upper_bound(parsed: Requirement) -> Version | None:
+    return min(_versions(parsed, ("<=", "<")), default=None)
+
+
+def _versions(parsed: Requirement, operators: tuple[str, ...]) -> list[Version]:
     try:
-        return max((Version(version) for version in versions), default=None)
+        return [Version(one.version) for one in parsed.specifier if one.operator in operators]
     except InvalidVersion:
-        return None
+        return []
 
 
-def _bounded(subject: Subject, parsed: Requirement) -> str | None:
-    """Return the requirement with bounds, from the lock file or from its own lower bound."""
+def _pinned(subject: Subject, parsed: Requirement) -> str | None:
+    """Return the requirement pinned to the version in the lock file beside the script; None when it is not there."""
     locked = _locked_versions(subject.script.path).get(normalised(parsed.name))
     extras = f"[{','.join(sorted(parsed.extras))}]" if parsed.extras else ""
     marker = f" ; {parsed.marker}" if parsed.marker else ""
-    if locked is not None:
-        return f"{parsed.name}{extras}=={locked}{marker}"
-    lowest = _lower_bound(parsed)
-    if lowest is None or len({one.operator for one in parsed.specifier} & {"<", "<="}):
-        return None
-    ceiling = f"0.{lowest.minor + 1}" if lowest.major == 0 else str(lowest.major + 1)
-    return f"{parsed.name}{extras}{parsed.specifier},<{ceiling}{marker}".replace('"', "'")
+    return f"{parsed.name}{extras}=={locked}{marker}".replace('"', "'") if locked else None
 
 
 def _locked_versions(path: str) -> dict[str, str]:
@@ -263,6 +293,7 @@ def _locked_versions(path: str) -> dict[str, str]:
     tier=Tier.STATIC,
     fix=FixKind.SAFE,
     requires=(*_HEADER, "UVS104"),
+    audience=Audience.SHELF,
     since="0.1.0",
 )
 def no_exclude_newer(subject: Subject) -> Iterator[Hit]:
@@ -298,22 +329,34 @@ def no_exclude_newer(subject: Subject) -> Iterator[Hit]:
     ```
 
     ## How to fix or suppress
-    `jobshelf vet --fix` stamps a missing date with today's. An index that reports no upload times cannot honour it:
+    `jobshelf vet --fix` stamps a missing date with today's, except where another index than PyPI is named: an index
+    that reports no upload times cannot honour it, and uv then finds no version at all:
     `# vet: ignore[UVS203] -- reason`.
     """
     header = subject.script.header
     if header is None or not header.dependencies:
         return
     value = header.tool("uv").get("exclude-newer")
+    later = header.tool("uv").get("exclude-newer-package")
+    for name, moment in later.items() if isinstance(later, dict) else ():
+        if isinstance(moment, str) and (when := parse_date(moment)) is not None and when > datetime.now(UTC):
+            yield Hit(
+                **place_of_key(subject, header, "exclude-newer-package", table="tool.uv").span(),
+                message=f"exclude-newer-package of {name} lies in the future, so it excludes nothing yet",
+                found=repr(moment),
+                expected="a past date",
+                advice="write the date on which the script was last tried",
+            )
     if value is None:
         today = f'"{datetime.now(UTC):%Y-%m-%dT00:00:00Z}"'
+        other_index = not header.tool("uv").keys().isdisjoint(_INDEX_KEYS)  # it may report no upload times
         yield Hit(
             line=header.first_line,
             message="the header does not freeze the package index at a date",
             found="no exclude-newer in [tool.uv]",
             expected=f"exclude-newer = {today}",
             advice=f"add [tool.uv] exclude-newer = {today}",
-            edits=insert_key(subject, header, "exclude-newer", today, table="tool.uv"),
+            edits=() if other_index else insert_key(subject, header, "exclude-newer", today, table="tool.uv"),
         )
         return
     fault = _date_fault(value, datetime.now(UTC))
@@ -387,12 +430,21 @@ def lock_stale(subject: Subject) -> Iterator[Hit | Inconclusive]:
     )
 
 
-@rule("UVS205", "untrusted-source", severity=Severity.ERROR, tier=Tier.STATIC, requires=_VALID, since="0.1.0")
+@rule(
+    "UVS205",
+    "untrusted-source",
+    severity=Severity.ERROR,
+    tier=Tier.STATIC,
+    requires=_VALID,
+    audience=Audience.SHELF,
+    since="0.1.0",
+)
 def untrusted_source(subject: Subject) -> Iterator[Hit]:
     """A dependency comes from a place whose content can change.
 
     ## What it does
-    A git dependency must name a full commit, a URL dependency must carry a hash. Another index than PyPI, a nightly
+    A git dependency must name a full commit and come by https; a URL must name a full commit of the Hub
+    (`https://huggingface.co/.../resolve/<commit>/...`). uv does not check a `#sha256=` behind a URL. Another index than PyPI, a nightly
     index and `prerelease = "allow"` need a reason, given as a suppression. Sources on the local disk are refused: a
     script that runs from a URL does not have them.
 
@@ -419,7 +471,7 @@ def untrusted_source(subject: Subject) -> Iterator[Hit]:
     ```
 
     ## How to fix or suppress
-    Pin the commit or the hash. Where the index is needed, say why on its line:
+    Pin the commit. Where the index is needed, say why on its line:
     `# index-url = "https://..."  # vet: ignore[UVS205] -- CUDA wheels are only there`.
     """
     header = subject.script.header
@@ -447,7 +499,7 @@ def _source_hit(place: Place, message: str, found: str) -> Hit:
         **place.span(),
         message=message,
         found=found,
-        expected="a full commit, a hash, or a suppression that says why",
+        expected="a full commit of git over https or of the Hub, or a suppression that says why",
         advice="pin it, or end the line with '# vet: ignore[UVS205] -- reason'",
     )
 
@@ -464,8 +516,9 @@ def _url_fault(url: str) -> str | None:
     if url.startswith("file:"):
         return "a dependency on the local disk"
     if url.startswith(("git+", "git:")):
-        return None if _COMMIT.search(url) else "a git dependency without a full commit"
-    return None if _HASH.search(url) else "a URL dependency without a hash"
+        fixed = url.startswith("git+https:") and _COMMIT.search(url)
+        return None if fixed else "a git dependency without https and a full commit"
+    return None if _HUB_FILE.match(url) else "a URL whose content can change"
 
 
 def _table_fault(source: object) -> str | None:
@@ -477,7 +530,9 @@ def _table_fault(source: object) -> str | None:
         return "a source on the local disk"
     if "git" in source:
         return (
-            None if re.fullmatch(r"[0-9a-f]{40}", str(source.get("rev", ""))) else "a git source without a full commit"
+            None
+            if re.fullmatch(r"[0-9a-f]{40}", str(source.get("rev", ""))) and str(source["git"]).startswith("https:")
+            else "a git source without https and a full commit"
         )
     return _url_fault(str(source["url"])) if "url" in source else None
 
@@ -496,9 +551,9 @@ def undeclared_or_unused_import(subject: Subject) -> Iterator[Hit]:
 
     ## What it does
     Compares the third-party imports, wherever they stand, with `dependencies`. An import that no dependency provides is
-    an error (a warning when another dependency is known to bring it). A dependency that is neither imported nor named
-    in a string, nor known to work unseen (accelerators, codecs), nor marked `# used by: ...` on its line, is a warning.
-    Imports under `try ... except ImportError` and for type checkers need no dependency.
+    an error. On a shelf and with `--strict`, two more are warnings: an import that only another dependency brings along,
+    and a dependency that is neither imported nor named in a string, nor known to work unseen (accelerators, codecs), nor
+    marked `# used by: ...` on its line. Imports under `try ... except ImportError` and for type checkers need no dependency.
 
     ## Why is this bad?
     A ModuleNotFoundError shows after the machine was provisioned. A dependency that nobody uses is downloaded on every
@@ -533,13 +588,19 @@ def undeclared_or_unused_import(subject: Subject) -> Iterator[Hit]:
     if header is None or subject.script.tree is None:
         return
     declared = {normalised(parsed.name): text for text, parsed in _requirements(subject)}
+    extras = {normalised(extra) for _, parsed in _requirements(subject) for extra in parsed.extras}
     imports = list(third_party(subject))
-    yield from _undeclared(subject, imports, declared)
+    undeclared = list(_undeclared(subject, imports, declared, extras, _by_address(subject)))
+    yield from undeclared
+    if Audience.SHELF not in subject.audiences:
+        return
+    # one of them may come from a dependency of another name, or remote code may need it
+    unclear = undeclared or "trust_remote_code" in subject.script.text
     used_words = _words(subject)
     for name, text in declared.items():
         place = _place(subject, header, text)
         marked = "# used by:" in subject.lines[place.line - 1]
-        if not (marked or name in SILENT or name in used_words or any(provides(name, one.module) for one in imports)):
+        if not (marked or name in SILENT or name in used_words or _is_imported(name, imports)):
             yield Hit(
                 **place.span(),
                 message=f"dependency '{name}' is never imported",
@@ -547,26 +608,51 @@ def undeclared_or_unused_import(subject: Subject) -> Iterator[Hit]:
                 expected="an import of it, or '# used by: ...' on its line",
                 advice="remove it, or say on its line what uses it: '# used by: ...'",
                 severity=Severity.WARNING,
-                edits=_removal(subject, place, text),
+                edits=() if unclear else _removal(subject, place, text),
             )
 
 
-def _undeclared(subject: Subject, imports: list[Import], declared: dict[str, str]) -> Iterator[Hit]:
+def _by_address(subject: Subject) -> list[str]:
+    """Return the dependencies that come from a URL, Git or a path: nothing says which modules they hold."""
+    header = subject.script.header
+    uv = header.table.get("tool", {}).get("uv", {}) if header else {}
+    sources = uv.get("sources", {}) if isinstance(uv, dict) else {}
+    placed = {normalised(str(name)) for name in sources} if isinstance(sources, dict) else set()
+    names = [(normalised(parsed.name), parsed.url) for _, parsed in _requirements(subject)]
+    return [name for name, url in names if url or name in placed]
+
+
+def _undeclared(
+    subject: Subject, imports: list[Import], declared: dict[str, str], extras: set[str], by_address: list[str]
+) -> Iterator[Hit]:
     reported: set[str] = set()
+    # a distribution of which nothing is known may hold a module of any name
+    unheard = [name for name in declared if name not in SILENT | _HEARD]
     for one in imports:
-        if one.optional or one.top in reported or any(provides(name, one.module) for name in declared):
+        if one.optional or one.top in reported or any(provides(name, one.module) for name in {*declared, *extras}):
+            continue
+        if one.top in _OF_THE_BROWSER or lies_beside(subject.script.path, one.top):
             continue
         reported.add(one.top)
-        along = next((name for name in declared if one.top in _ALONG.get(name, ())), None)
+        along = next((name for name in (*declared, *extras) if one.top in _ALONG.get(name, ())), None)
+        unknown = next((name for name in (*by_address, *unheard) if not _is_imported(name, imports)), None)
+        reason = f" by name ('{along}' brings it along)" if along else ""
+        reason = reason or (f" by name ('{unknown}' may bring it)" if unknown else "")
+        if reason and Audience.SHELF not in subject.audiences:
+            continue
+        name = next(iter(PROVIDERS.get(one.top, ())), normalised(one.top))
         yield Hit(
             **subject.span(one.node),
-            message=f"'{one.module}' is imported, but no dependency provides it"
-            + (f" by name ('{along}' brings it along)" if along else ""),
+            message=f"'{one.module}' is imported, but no dependency provides it{reason}",
             found=f"import of {one.module}",
-            expected=f"{normalised(one.top)} among the dependencies",
-            advice=f'uv add --script {subject.script.path} "{normalised(one.top)}"',
-            severity=Severity.WARNING if along else Severity.ERROR,
+            expected=f"{name} among the dependencies",
+            advice=f'uv add --script {subject.script.path} "{name}"',
+            severity=Severity.WARNING if reason else Severity.ERROR,
         )
+
+
+def _is_imported(distribution: str, imports: list[Import]) -> bool:
+    return any(provides(distribution, one.module) for one in imports)
 
 
 def _words(subject: Subject) -> set[str]:
@@ -588,7 +674,7 @@ def unresolvable(subject: Subject) -> Iterator[Hit | Inconclusive]:
 
     ## What it does
     Asks `uv pip compile` for Linux, once for the lowest Python of the header and once for Python 3.12, that of Jobs.
-    Needs `--online`.
+    Needs `--online`. Nothing is built: where a package has no wheel the rule is inconclusive, unless `--allow-build` is given.
 
     ## Why is this bad?
     The script cannot start. Yanked releases and dropped Pythons make a script rot that nobody has touched.
@@ -597,9 +683,9 @@ def unresolvable(subject: Subject) -> Iterator[Hit | Inconclusive]:
     ```python
     # /// script
     # requires-python = ">=3.11"
-    # dependencies = ["iniconfig>=1.0,<1.0.1", "pytest>=9,<10"]
+    # dependencies = ["pluggy>=1.0,<1.1", "pytest>=9,<10"]
     # ///
-    import iniconfig
+    import pluggy
     import pytest
     ```
 
@@ -607,9 +693,9 @@ def unresolvable(subject: Subject) -> Iterator[Hit | Inconclusive]:
     ```python
     # /// script
     # requires-python = ">=3.11"
-    # dependencies = ["iniconfig>=2,<3", "pytest>=9,<10"]
+    # dependencies = ["pluggy>=1.5,<2", "pytest>=9,<10"]
     # ///
-    import iniconfig
+    import pluggy
     import pytest
     ```
 

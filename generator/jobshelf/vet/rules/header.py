@@ -19,7 +19,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from jobshelf.script import CLOSING, OPENING, Header, Problem, parse_header
 from jobshelf.vet.header_text import comment_run, insert_key, place_of_key, place_of_line, place_of_string, replace
 from jobshelf.vet.ruff import JOBS_PYTHON, SYNTAX, admits_some_python, minimum_python
-from jobshelf.vet.rule import Edit, FixKind, Hit, Inconclusive, Severity, Tier, rule
+from jobshelf.vet.rule import Audience, Edit, FixKind, Hit, Inconclusive, Severity, Tier, rule
 from jobshelf.vet.subject import Subject
 from jobshelf.vet.uv_settings import KINDS, wrong_settings
 
@@ -168,7 +168,8 @@ def header_not_at_top(subject: Subject) -> Iterator[Hit]:
     """The header stands below code or inside a string.
 
     ## What it does
-    Checks that only a shebang and comments stand above the header, and that it is not part of a string.
+    Checks that only a shebang, comments and the docstring stand above the header, and that it is not part of a string. In
+    scripts of a shelf the docstring comes below the header.
 
     ## Why is this bad?
     uv reads the first block wherever it is, even in the middle of a docstring, so the dependencies of a script can hide
@@ -177,11 +178,11 @@ def header_not_at_top(subject: Subject) -> Iterator[Hit]:
     ## Example
     ```python
     \"\"\"Count rows.\"\"\"
+    print("0 rows")
     # /// script
     # requires-python = ">=3.11"
     # dependencies = []
     # ///
-    print("0 rows")
     ```
 
     ## Use instead
@@ -201,14 +202,16 @@ def header_not_at_top(subject: Subject) -> Iterator[Hit]:
     header, tree = subject.script.header, subject.script.tree
     if header is None or tree is None or not tree.body:
         return
-    if tree.body[0].lineno > header.last_line:
-        return
     in_string = header.first_line in _string_lines(subject)
+    documented = bool(subject.script.docstring) and not subject.candidate and not in_string
+    above = tree.body[1:] if documented else tree.body
+    if not above or above[0].lineno > header.last_line:
+        return
     yield Hit(
         line=header.first_line,
         end_line=header.last_line,
         message="the header is part of a string" if in_string else "the header stands below code",
-        found=f"the header on line {header.first_line}, code on line {tree.body[0].lineno}",
+        found=f"the header on line {header.first_line}, code on line {above[0].lineno}",
         expected="the header above the docstring and all code",
         advice="move the block to the top of the file",
         edits=() if in_string else _moved_to_top(subject, header),
@@ -418,6 +421,7 @@ def _swallowed(subject: Subject, header: Header) -> Iterator[Hit]:
     tier=Tier.STATIC,
     fix=FixKind.UNSAFE,
     requires=("UVS101", "UVS103"),
+    audience=Audience.SHELF,
     since="0.1.0",
 )
 def requires_python(subject: Subject) -> Iterator[Hit]:
@@ -552,7 +556,7 @@ def syntax_too_new(subject: Subject) -> Iterator[Hit | Inconclusive]:
     ## How to fix or suppress
     Write it in the older syntax, or raise `requires-python`.
     """
-    errors = [diagnostic for diagnostic in subject.ruff if diagnostic.code == SYNTAX]
+    errors = list({one.line: one for one in reversed(subject.ruff) if one.code == SYNTAX}.values())[::-1]
     for error in errors[:_MOST_SYNTAX_ERRORS]:
         yield Hit(
             line=error.line,

@@ -7,12 +7,15 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from jobshelf.forms import TAKEN_BY_HF
 from jobshelf.interface import Argument, Run, imported_modules, run_with
+from jobshelf.stub.modules import real_modules
 from jobshelf.vet import flow
-from jobshelf.vet.rule import Hit, Inconclusive, Severity, Tier, rule
+from jobshelf.vet.endings import FunctionNode, endings
+from jobshelf.vet.rule import Audience, Hit, Inconclusive, Severity, Tier, rule
 from jobshelf.vet.rules.persistence import writes_to_hub
 from jobshelf.vet.subject import Diagnostic, Subject
 
@@ -87,7 +90,26 @@ _PARSERS = frozenset(
         "trl",
     ]
 )
+# Options of `uv run` that take no value.
+_UV_SWITCHES = frozenset(
+    {
+        "--active",
+        "--all-extras",
+        "--all-groups",
+        "--exact",
+        "--frozen",
+        "--gui-script",
+        "--isolated",
+        "--locked",
+        "--managed-python",
+    }
+    | {"--no-cache", "--no-config", "--no-dev", "--no-env-file", "--no-index", "--no-project", "--no-sync", "--offline"}
+    | {"--quiet", "--refresh", "--reinstall", "--script", "--upgrade", "--verbose", "-U", "-n", "-q", "-s", "-v"}
+)
 _GAP = re.compile(r"\.\.\.|[$<>\[\]{}]")
+_OF_TRAINERS = frozenset({"transformers", "trl"})
+_PARSE_THE_REST = frozenset({"parse_args_and_config", "parse_args_into_dataclasses"})
+_WITH_TRACEBACK = frozenset({"exc_info", "exception", "format_exc", "print_exc"})
 _EXIT_USAGE = 2
 _MOST_WORDS = 20
 _ERROR_WORDS = re.compile(r"\W*(?:error|failed|failure|fatal|cannot|could not)\b", re.IGNORECASE)
@@ -111,7 +133,7 @@ class _Command:
         return self.words_after[1:] if dropped else self.words_after
 
 
-@rule("UVS301", "docstring", severity=Severity.ERROR, tier=Tier.STATIC, since="0.1.0")
+@rule("UVS301", "docstring", severity=Severity.ERROR, tier=Tier.STATIC, audience=Audience.SHELF, since="0.1.0")
 def docstring(subject: Subject) -> Iterator[Hit]:
     """A script begins with a docstring: one short sentence, then what it reads and writes.
 
@@ -181,7 +203,15 @@ def docstring(subject: Subject) -> Iterator[Hit]:
         )
 
 
-@rule("UVS302", "examples-drift", severity=Severity.ERROR, tier=Tier.STUB, since="0.1.0", requires=("UVS301",))
+@rule(
+    "UVS302",
+    "examples-drift",
+    severity=Severity.ERROR,
+    tier=Tier.STUB,
+    audience=Audience.COMMAND,
+    since="0.1.0",
+    requires=("UVS301",),
+)
 def examples_drift(subject: Subject) -> Iterator[Hit | Inconclusive]:
     """The commands in the docstring work: the script's own URL, options that exist, the secret that is needed.
 
@@ -189,7 +219,7 @@ def examples_drift(subject: Subject) -> Iterator[Hit | Inconclusive]:
 
     Reads every `uv run` and `hf jobs uv run` line of the docstring. Each must be a command that a shell can read; a script it names
     must be this one; every option after it must exist in the parser, as captured in a run with stubbed imports, and that parser must
-    accept the whole of it. A `--json`, `--quiet`, `-q`, `--format` or `--no-truncate` for the script must come after a `--`, because
+    accept the whole of it (where the script leaves unknown options to TrlParser or HfArgumentParser, these are not judged). A `--json`, `--quiet`, `-q`, `--format` or `--no-truncate` for the script must come after a `--`, because
     `hf` takes these for itself wherever they stand before one. For scripts of a shelf
     there must be one line of each kind, the URL must be the shelf's, and `--secrets HF_TOKEN` (there or in `[tool.hf-jobs]`) must be
     given exactly when a token is needed.
@@ -255,7 +285,7 @@ def examples_drift(subject: Subject) -> Iterator[Hit | Inconclusive]:
         yield from _secret_drift(subject, commands)
 
 
-@rule("UVS303", "heavy-import", severity=Severity.WARNING, tier=Tier.STATIC, since="0.1.0")
+@rule("UVS303", "heavy-import", severity=Severity.WARNING, tier=Tier.STATIC, audience=Audience.SHELF, since="0.1.0")
 def heavy_import(subject: Subject) -> Iterator[Hit]:
     """Nothing heavy is imported, and no work is done, before the arguments are parsed.
 
@@ -312,7 +342,7 @@ def heavy_import(subject: Subject) -> Iterator[Hit]:
     """
     tree = subject.script.tree
     for node in _module_level(tree.body if tree else []):
-        if isinstance(node, (ast.Import, ast.ImportFrom)):
+        if isinstance(node, (ast.Import, ast.ImportFrom, ast.Assign)):
             yield from _heavy(subject, node)
         elif _does_something(node):
             yield Hit(
@@ -324,7 +354,7 @@ def heavy_import(subject: Subject) -> Iterator[Hit]:
             )
 
 
-@rule("UVS304", "argument-help", severity=Severity.WARNING, tier=Tier.STUB, since="0.1.0")
+@rule("UVS304", "argument-help", severity=Severity.WARNING, tier=Tier.STUB, audience=Audience.SHELF, since="0.1.0")
 def argument_help(subject: Subject) -> Iterator[Hit | Inconclusive]:
     """Every argument explains itself, and shared things have shared names.
 
@@ -375,7 +405,15 @@ def argument_help(subject: Subject) -> Iterator[Hit | Inconclusive]:
             yield _argument_hit(subject, argument, f"is {shared} everywhere else", argument.flags[0], shared)
 
 
-@rule("UVS305", "no-smoke-knob", severity=Severity.WARNING, tier=Tier.STUB, since="0.1.0", catalogue=True)
+@rule(
+    "UVS305",
+    "no-smoke-knob",
+    severity=Severity.WARNING,
+    tier=Tier.STUB,
+    audience=Audience.SHELF,
+    since="0.1.0",
+    catalogue=True,
+)
 def no_smoke_knob(subject: Subject) -> Iterator[Hit | Inconclusive]:
     """A script that computes and persists can be tried small, and can be tried without writing.
 
@@ -439,7 +477,7 @@ def no_smoke_knob(subject: Subject) -> Iterator[Hit | Inconclusive]:
         return
     flags = interface.command.flags
     small = {"--max-samples", "--limit", "--num-samples", "--max-steps"}
-    if not flags & small and "dataset" in table.get("inputs", ["dataset"]):
+    if not flags & small and not hands_words_on(subject) and "dataset" in table.get("inputs", ["dataset"]):
         yield _no_knob(subject, "no option for less input", "--max-samples")
     if "--dry-run" not in flags:
         yield _no_knob(subject, "no option that checks everything and writes nothing", "--dry-run")
@@ -454,12 +492,15 @@ def no_smoke_knob(subject: Subject) -> Iterator[Hit | Inconclusive]:
     ruff=("BLE001", "E722", "S110"),
 )
 def exit_codes(subject: Subject) -> Iterator[Hit]:
-    """A failure ends with a code other than 0 and is told on stderr; nothing swallows it.
+    """A failure is reported on stderr and ends with a code other than 0; nothing swallows it.
 
     ## What it does
 
     Reports: a bare or broad `except` that goes on (ruff BLE001, E722, S110); an exit with 0 inside an `except`, or because arguments are
-    missing; an error printed to stdout; and a `main` whose return value is thrown away.
+    missing; an error printed to stdout; and a `main` whose return value is thrown away. An `except` does not go on when each of its
+    paths raises, calls a function that never returns (`sys.exit`, or a function of the script that always raises), or returns an
+    exit code other than 0. In a script that does not use the Hub an exit with 0 is taken as meant; outside a shelf so is an `except` that
+    uses the exception (logs it, returns it), unless an upload failed.
 
     ## Why is this bad?
 
@@ -511,6 +552,8 @@ def exit_codes(subject: Subject) -> Iterator[Hit]:
     Catch what you expect, name it on stderr, return a code. `# vet: ignore[UVS306] -- reason` on the line suppresses it.
     """
     for diagnostic in _one_a_line(subject):
+        if any(_is_answered(subject, handler) for handler in _handlers_on(subject, diagnostic.line)):
+            continue
         yield Hit(
             line=diagnostic.line,
             column=diagnostic.column,
@@ -519,7 +562,9 @@ def exit_codes(subject: Subject) -> Iterator[Hit]:
             expected="the exceptions that are expected, by name",
             advice="name them, or raise again",
         )
-    yield from _zero_exits(subject)
+    yield from _suppressed(subject)
+    if Audience.HUB in subject.audiences:
+        yield from _zero_exits(subject)
     yield from _errors_on_stdout(subject)
     yield from _lost_result(subject)
 
@@ -560,6 +605,8 @@ def _parse_command(line: int, text: str) -> _Command | None:
     except ValueError:
         return None
     place = next((number for number, word in enumerate(words) if _names_script(word)), len(words))
+    if _runs_another_program(words[:place]):
+        place = len(words)
     return _Command(
         line=line,
         text=text,
@@ -568,6 +615,19 @@ def _parse_command(line: int, text: str) -> _Command | None:
         script=words[place] if place < len(words) else "",
         words_after=tuple(words[place + 1 :]),
     )
+
+
+def _runs_another_program(words: list[str]) -> bool:
+    """Tell whether `uv run` starts something else, to which a script is an argument: `uv run pytest x.py`, `uv run -m pytest`."""
+    options = words[words.index("run") + 1 :]
+    for number, word in enumerate(options):
+        if word in {"-m", "--module"}:
+            return True
+        before = options[number - 1] if number else ""
+        takes_value = before.startswith("-") and "=" not in before and before not in _UV_SWITCHES
+        if not word.startswith("-") and not takes_value:
+            return True
+    return False
 
 
 def _names_script(word: str) -> bool:
@@ -629,7 +689,14 @@ def _normal(name: str) -> str:
 
 
 def _unknown_flags(subject: Subject, commands: list[_Command]) -> Iterator[Hit | Inconclusive]:
-    used = [(command, word.partition("=")[0]) for command in commands for word in command.arguments if _is_flag(word)]
+    if hands_words_on(subject):
+        return
+    used = [
+        (command, word.partition("=")[0])
+        for command in commands
+        for word in takewhile(lambda word: word != "--", command.arguments)
+        if _is_flag(word)
+    ]
     if not used:
         return
     interface = subject.probe.interface
@@ -648,6 +715,22 @@ def _unknown_flags(subject: Subject, commands: list[_Command]) -> Iterator[Hit |
             )
 
 
+def hands_words_on(subject: Subject) -> bool:
+    """Tell whether the parser of a library, such as TrlParser, reads the words: which it knows cannot be told."""
+    return parses_by_library(subject)
+
+
+def parses_by_library(subject: Subject) -> bool:
+    """Tell whether a parser that is a stub in a run with stubs reads the command line: TrlParser, or a library that is not installed."""
+    imported = {name.partition(".")[0] for name in imported_modules(subject.script.tree)}
+    stubbed = _PARSERS & imported - real_modules() - _OF_TRAINERS
+    return bool(stubbed) or not _PARSE_THE_REST.isdisjoint(_called(subject))
+
+
+def _called(subject: Subject) -> set[str]:
+    return {call.func.attr for call in subject.nodes(ast.Call) if isinstance(call.func, ast.Attribute)}
+
+
 def _refused(subject: Subject, commands: list[_Command]) -> Iterator[Hit]:
     """Report commands whose arguments the script's own parser refuses; one with a gap to fill in (`...`, `$NAME`) is not tried."""
     runs: dict[tuple[str, ...], Run] = {}  # the local example and the one for Jobs mostly have the same arguments
@@ -656,7 +739,7 @@ def _refused(subject: Subject, commands: list[_Command]) -> Iterator[Hit]:
         if not command.script or any(_GAP.search(word) for word in words):
             continue
         if words not in runs:
-            runs[words] = run_with(subject.script, words)
+            runs[words] = run_with(subject.script, words, unfenced=subject.unfenced)
         run = runs[words]
         if run.exit == _EXIT_USAGE and not run.inconclusive and "usage:" in run.stderr.lower():
             yield Hit(
@@ -727,9 +810,8 @@ def _is_guard(test: ast.expr) -> bool:
     )
 
 
-def _heavy(subject: Subject, node: ast.Import | ast.ImportFrom) -> Iterator[Hit]:
-    modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
-    for module in modules:
+def _heavy(subject: Subject, node: ast.stmt) -> Iterator[Hit]:
+    for module in _imports(node):
         if module.partition(".")[0] in HEAVY:
             yield Hit(
                 **subject.span(node),
@@ -738,6 +820,18 @@ def _heavy(subject: Subject, node: ast.Import | ast.ImportFrom) -> Iterator[Hit]
                 expected="the import in the function that needs it",
                 advice="move it there; for annotations put it under `if TYPE_CHECKING:`",
             )
+
+
+def _imports(node: ast.stmt) -> list[str]:
+    """Return the modules that a statement imports: by `import`, or by their text."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        return [node.module or ""]
+    calls = [call for call in ast.walk(node) if isinstance(call, ast.Call) and call.args]
+    by_text = {"__import__", "import_module"}
+    loads = [call.args[0] for call in calls if flow.dotted(call.func, {}).rpartition(".")[2] in by_text]
+    return [str(name.value) for name in loads if isinstance(name, ast.Constant)]
 
 
 def _does_something(node: ast.stmt) -> bool:
@@ -803,6 +897,63 @@ def _one_a_line(subject: Subject) -> Iterator[Diagnostic]:
             yield diagnostic
 
 
+def _handlers_on(subject: Subject, line: int) -> list[ast.ExceptHandler]:
+    """Return the handlers whose `except` stands on this line."""
+    return [
+        handler
+        for handler in subject.nodes(ast.ExceptHandler)
+        if handler.lineno <= line <= ((handler.type.end_lineno if handler.type else None) or handler.lineno)
+    ]
+
+
+def _is_answered(subject: Subject, handler: ast.ExceptHandler) -> bool:
+    """Tell whether the handler ends in a failure, or, outside a shelf, says what happened and loses no upload."""
+    around = (node for node in subject.ancestors(handler) if isinstance(node, FunctionNode))
+    if endings(subject.script.tree).fails(handler.body, next((node.name for node in around), None)):
+        return True
+    if Audience.SHELF in subject.audiences or not _reports(handler):
+        return False
+    return _may_fail(handler) or not _pushes(subject.parent(handler))
+
+
+def _reports(handler: ast.ExceptHandler) -> bool:
+    """Tell whether the handler uses the exception, or logs it with its traceback."""
+    nodes = [node for statement in handler.body for node in ast.walk(statement)]
+    used = any(isinstance(node, ast.Name) and node.id == handler.name for node in nodes)
+    return used or any(isinstance(node, ast.Attribute) and node.attr in _WITH_TRACEBACK for node in nodes)
+
+
+def _may_fail(handler: ast.ExceptHandler) -> bool:
+    """Tell whether some path of the handler, such as the last of several tries, raises or exits."""
+    nodes = [node for statement in handler.body for node in ast.walk(statement)]
+    exits = (call for call in nodes if isinstance(call, ast.Call) and flow.dotted(call.func, {}).endswith("exit"))
+    return any(isinstance(node, ast.Raise) for node in nodes) or any(not _is_zero(call) for call in exits)
+
+
+def _pushes(tried: ast.AST | None) -> bool:
+    """Tell whether something other than a card is uploaded in the body of this `try`."""
+    body = tried.body if isinstance(tried, ast.Try) else []
+    calls = [node for statement in body for node in ast.walk(statement) if isinstance(node, ast.Call)]
+    names = [flow.dotted(call.func, {}) for call in calls]
+    return any(name.rpartition(".")[2] in flow.PUSHES and "card" not in name.lower() for name in names)
+
+
+def _suppressed(subject: Subject) -> Iterator[Hit]:
+    names = flow.imported_names(subject.nodes(ast.Import, ast.ImportFrom))
+    for item in subject.nodes(ast.withitem):
+        call = item.context_expr
+        if isinstance(call, ast.Call) and flow.dotted(call.func, names) == "contextlib.suppress":
+            broad = {ast.unparse(one) for one in call.args} & {"Exception", "BaseException"}
+            if broad:
+                yield Hit(
+                    **subject.span(call),
+                    message=f"every exception is swallowed (suppress({min(broad)}))",
+                    found=ast.unparse(call),
+                    expected="the exceptions that are expected, by name",
+                    advice="name them",
+                )
+
+
 def _zero_exits(subject: Subject) -> Iterator[Hit]:
     for call in subject.nodes(ast.Call):
         if flow.dotted(call.func, {}).rpartition(".")[2] not in {"exit", "SystemExit"} or not _is_zero(call):
@@ -830,11 +981,23 @@ def _failing_place(node: ast.AST) -> str | None:
     return None
 
 
+def exits_without_arguments(subject: Subject) -> bool:
+    """Tell whether the script itself exits with 0 when `sys.argv` is empty, mostly after it has shown its help."""
+    exits = (call for call in subject.nodes(ast.Call) if flow.dotted(call.func, {}).endswith("exit") and _is_zero(call))
+    return any("sys.argv" in ast.unparse(node.test) for call in exits for node in _tests(subject, call))
+
+
+def _tests(subject: Subject, call: ast.Call) -> list[ast.If]:
+    return [node for node in subject.ancestors(call) if isinstance(node, ast.If)]
+
+
 def _errors_on_stdout(subject: Subject) -> Iterator[Hit]:
     for call in subject.nodes(ast.Call):
         if not isinstance(call.func, ast.Name) or call.func.id != "print" or not call.args:
             continue
-        if any(keyword.arg == "file" for keyword in call.keywords) or not _ERROR_WORDS.match(_first_text(call.args[0])):
+        text = _first_text(call.args[0])
+        for_actions = text.startswith("::")  # a command for GitHub Actions, which reads stdout
+        if any(keyword.arg == "file" for keyword in call.keywords) or for_actions or not _ERROR_WORDS.match(text):
             continue
         yield Hit(
             **subject.span(call),

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 
 from jobshelf.interface import Event, Run
 from jobshelf.vet import flow
-from jobshelf.vet.rule import Hit, Inconclusive, Severity, Tier, rule
+from jobshelf.vet.endings import endings
+from jobshelf.vet.leaks import leaks
+from jobshelf.vet.rule import Audience, Hit, Inconclusive, Severity, Tier, rule
 from jobshelf.vet.subject import Subject
 
 _TOKEN_LITERAL = re.compile(r"hf_[A-Za-z0-9]{20,}")
 _TOKEN_FLAG = re.compile(r"--(?:hf[-_])?(?:api[-_])?(?:auth[-_])?(?:token|api[-_]?key|password)")
-_TOKEN_NAME = re.compile(r"(?:hf_|hub_|api_|access_|auth_)?token", re.IGNORECASE)
 _TOKEN_IN_ENV = re.compile(r"(?:-e|--env)[ =]\s*[\"']?(?:HF_TOKEN|HUGGING_?FACE_HUB_TOKEN)\b")
-_SAYS = frozenset({"critical", "debug", "error", "exception", "info", "log", "print", "warning", "write"})
 _LOOKS = frozenset({"append", "count", "index", "remove", "replace", "startswith"})
 _LOCAL_WRITES = frozenset(
     {
@@ -38,7 +38,13 @@ _EXIT_TOKEN, _EXIT_NOT_PERSISTED = 3, 6
 
 
 @rule(
-    "UVS401", "token-not-asserted-first", severity=Severity.ERROR, tier=Tier.STUB, since="0.1.0", requires=("UVS103",)
+    "UVS401",
+    "token-not-asserted-first",
+    severity=Severity.ERROR,
+    tier=Tier.STUB,
+    audience=Audience.HUB,
+    since="0.1.0",
+    requires=("UVS103",),
 )
 def token_not_asserted_first(subject: Subject) -> Iterator[Hit | Inconclusive]:
     """A script that writes to the Hub makes sure of its token before it does anything that costs.
@@ -124,8 +130,11 @@ def token_leak(subject: Subject) -> Iterator[Hit]:
 
     ## What it does
 
-    Reports a literal that looks like a Hub token, an option such as `--hf-token`, a token (or a slice of one) that is printed, logged,
-    formatted into a text or a URL, and an example that passes the token with `-e HF_TOKEN=` instead of `--secrets HF_TOKEN`.
+    Reports a literal that looks like a Hub token, an option such as `--hf-token` where the Hub is used, and an example that passes the token with
+    `-e HF_TOKEN=` instead of `--secrets HF_TOKEN`. It follows what `get_token()`, `HfFolder` and `os.environ["HF_TOKEN"]` return, under any
+    name and through slices, formatting, base64, dicts, attributes and the script's own functions, and reports where it is printed,
+    logged, put into a message, a file, a URL, a command or the default of an option, or sent to another host than the Hub. The same
+    goes for all of `os.environ` in output and files.
 
     ## Why is this bad?
 
@@ -167,14 +176,23 @@ def token_leak(subject: Subject) -> Iterator[Hit]:
     yield from _plain_environment(subject)
 
 
-@rule("UVS403", "output-not-persisted", severity=Severity.ERROR, tier=Tier.STATIC, since="0.1.0", requires=("UVS103",))
+@rule(
+    "UVS403",
+    "output-not-persisted",
+    severity=Severity.ERROR,
+    tier=Tier.STATIC,
+    audience=Audience.HUB,
+    since="0.1.0",
+    requires=("UVS103",),
+)
 def output_not_persisted(subject: Subject) -> Iterator[Hit]:
     """What the script makes is persisted: on the Hub, in a bucket, or where the user says.
 
     ## What it does
 
     When `[tool.jobshelf] persists` promises something, `main` must reach a call that keeps the promise (`create_commit`,
-    `upload_folder`, `push_to_hub`, ...). Without such a promise, a script that only writes files under names of its own, and uploads
+    `upload_folder`, `push_to_hub`, `pipe_file` of an fsspec file system, the option `--push_to_hub` for TRL, ...). Calls in methods,
+    and functions handed to a helper that calls them (`retry(api.upload_file, ...)`, `partial`, `submit`), count. Without such a promise, a script that only writes files under names of its own, and uploads
     nothing, is reported.
 
     ## Why is this bad?
@@ -222,7 +240,7 @@ def output_not_persisted(subject: Subject) -> Iterator[Hit]:
 
     ## How to fix or suppress
 
-    Upload the result, or write it to a path that the user gives. The blocks `persist_*` do it for each kind of target. The rule is
+    Upload the result, or write it to a path that the user gives; `jobshelf new` makes scripts for each kind of target. The rule is
     wrong for a script whose local file is only a cache: suppress it with `# vet: ignore[UVS403] -- reason`.
     """
     tree, header = subject.script.tree, subject.script.header
@@ -240,20 +258,29 @@ def output_not_persisted(subject: Subject) -> Iterator[Hit]:
             message=f'persists = "{promised}", but main reaches no call that persists anything',
             found="no upload, commit or push",
             expected="one that main reaches",
-            advice="call the persist block from main, or set persists to none",
+            advice="make main reach the upload, or set persists to none",
         )
     else:
         yield from _written_nowhere(subject, calls)
 
 
-@rule("UVS404", "push-at-end-only", severity=Severity.WARNING, tier=Tier.STATIC, since="0.1.0", requires=("UVS103",))
+@rule(
+    "UVS404",
+    "push-at-end-only",
+    severity=Severity.WARNING,
+    tier=Tier.STATIC,
+    audience=Audience.HUB,
+    since="0.1.0",
+    requires=("UVS103",),
+)
 def push_at_end_only(subject: Subject) -> Iterator[Hit]:
     """A push is tried again, work that takes long is pushed as it goes, and what could not be pushed is not lost.
 
     ## What it does
 
-    Looks at every upload that `main` reaches: it must be retried (a retry function, a decorator, or a loop that sleeps); a script that
-    works in a loop must upload inside one too; and there must be an exit code 6, for data that was computed and saved but not pushed.
+    Looks at every upload that `main` reaches: a script that works in a loop must upload inside one too. On a shelf and with `--strict`,
+    an upload must also be retried (a retry function, a decorator, or a loop that sleeps), and there must be an exit code 6, for data
+    that was computed and saved but not pushed.
 
     ## Why is this bad?
 
@@ -301,7 +328,7 @@ def push_at_end_only(subject: Subject) -> Iterator[Hit]:
             else:
                 return 0
         dataset.save_to_disk("./out")
-        print("error: not pushed, saved in ./out. Fix: hf upload-large-folder", file=sys.stderr)
+        print(f"error: not pushed, saved in ./out. Fix: hf upload {output} ./out --repo-type dataset", file=sys.stderr)
         return 6
 
 
@@ -319,22 +346,31 @@ def push_at_end_only(subject: Subject) -> Iterator[Hit]:
 
     ## How to fix or suppress
 
-    Use the blocks `retry` and `persist_*`. The rule is wrong where the client retries by itself (a `Trainer` with
+    `jobshelf new` makes a script that does all three. The rule is wrong where the client retries by itself (a `Trainer` with
     `hub_strategy="every_save"`): suppress it with `# vet: ignore[UVS404] -- reason`.
     """
     tree = subject.script.tree
-    if tree is None or not any(verb in subject.script.text for verb in flow.PUSHES):
+    if tree is None or not flow.may_push(subject.script.text):
         return
     calls = flow.steps(tree)
-    pushes = [step for step in calls if step.verb in flow.PUSHES]
-    yield from (_not_retried(subject, step) for step in pushes if not step.retried)
-    if pushes and not _exits_with_six(subject):
-        yield _lost_when_refused(subject, pushes[-1])
+    pushes = [step for step in calls if flow.is_push(step) and not _is_card(step)]
+    if Audience.SHELF in subject.audiences:
+        yield from (_not_retried(subject, step) for step in pushes if not step.retried)
+        if pushes and not _exits_with_six(subject):
+            yield _lost_when_refused(subject, pushes[-1])
     if pushes and not any(step.looped for step in pushes) and any(_generates(step) for step in calls):
         yield _only_at_end(subject, pushes[-1])
 
 
-@rule("UVS405", "target-not-checked", severity=Severity.WARNING, tier=Tier.STATIC, since="0.1.0", requires=("UVS103",))
+@rule(
+    "UVS405",
+    "target-not-checked",
+    severity=Severity.WARNING,
+    tier=Tier.STATIC,
+    audience=Audience.HUB,
+    since="0.1.0",
+    requires=("UVS103",),
+)
 def target_not_checked(subject: Subject) -> Iterator[Hit]:
     """The output repository is created or looked up before the work begins.
 
@@ -398,10 +434,10 @@ def target_not_checked(subject: Subject) -> Iterator[Hit]:
     where calls are chosen at run time it can be wrong; suppress it with `# vet: ignore[UVS405] -- reason`.
     """
     tree = subject.script.tree
-    if tree is None or not any(verb in subject.script.text for verb in flow.PUSHES):
+    if tree is None or not flow.may_push(subject.script.text):
         return
     calls = flow.steps(tree)
-    push = next((step for step in calls if step.verb in flow.PUSHES), None)
+    push = next((step for step in calls if flow.is_push(step) and not _is_asked_for(subject, step)), None)
     if push is None:
         return
     first_work = next((step for step in calls if flow.is_work(step.name)), push)
@@ -421,15 +457,24 @@ def _looks_at_target(step: flow.Step) -> bool:
 
 
 def writes_to_hub(subject: Subject) -> bool:
-    """Tell whether `main` reaches a call that writes to the Hub."""
+    """Tell whether `main` reaches a call that writes to the Hub, other than one that its user asks for."""
     text, tree = subject.script.text, subject.script.tree
-    if tree is None or not any(verb in text for verb in flow.PUSHES):
+    if tree is None or not flow.may_push(text):
         return False
-    return any(step.verb in flow.PUSHES or _pushes_by_itself(step) for step in flow.steps(tree))
+    steps = (step for step in flow.steps(tree) if not _is_asked_for(subject, step))
+    return any(flow.is_push(step) or _pushes_by_itself(step) for step in steps)
+
+
+def _is_asked_for(subject: Subject, step: flow.Step) -> bool:
+    """Tell whether the call is made only on request: `if training_args.push_to_hub:`, or `if repo: data.push_to_hub(repo)`."""
+    given = {ast.unparse(value) for value in (*step.node.args, *(one.value for one in step.node.keywords))}
+    tests = [ast.unparse(around.test) for around in subject.ancestors(step.node) if isinstance(around, ast.If)]
+    return any(test.endswith(".push_to_hub") or test.removesuffix(" is not None") in given for test in tests)
 
 
 def _pushes_by_itself(step: flow.Step) -> bool:
-    return any(
+    """Tell whether the call asks for a push: `push_to_hub=True`, or the words of a command line with `--push_to_hub`."""
+    return step.name in flow.PUSH_OPTIONS or any(
         keyword.arg == "push_to_hub" and isinstance(keyword.value, ast.Constant) and keyword.value.value is True
         for keyword in step.node.keywords
     )
@@ -518,6 +563,8 @@ def _literal_tokens(subject: Subject) -> Iterator[Hit]:
 
 
 def _token_options(subject: Subject) -> Iterator[Hit]:
+    if Audience.HUB not in subject.audiences:
+        return
     for call in subject.nodes(ast.Call):
         if _is_verb(call, _LOOKS):
             continue
@@ -533,47 +580,14 @@ def _token_options(subject: Subject) -> Iterator[Hit]:
 
 
 def _shown_tokens(subject: Subject) -> Iterator[Hit]:
-    for call in subject.nodes(ast.Call):
-        if _is_verb(call, _SAYS) and (token := _token_in([*call.args, *(item.value for item in call.keywords)])):
-            yield _shown(subject, token, "printed or logged")
-    for text in subject.nodes(ast.JoinedStr):
-        values = [part.value for part in text.values if isinstance(part, ast.FormattedValue)]
-        in_header = any(isinstance(part, ast.Constant) and "Bearer" in str(part.value) for part in text.values)
-        if not in_header and (token := _token_in(values)):
-            yield _shown(subject, token, "formatted into a text")
-
-
-def _shown(subject: Subject, token: ast.AST, how: str) -> Hit:
-    return Hit(
-        **subject.span(token),
-        message=f"a token (or a part of one) is {how}",
-        found=ast.unparse(token),
-        expected="no part of a token in any output",
-        advice="say that a token was found, not what it is",
-    )
-
-
-def _token_in(values: list[ast.expr]) -> ast.AST | None:
-    """Return the expression among `values` whose value is a token or a piece of it."""
-    for value in values:
-        inner = value
-        while isinstance(inner, (ast.Subscript, ast.Await)):
-            inner = inner.value
-        if isinstance(inner, ast.Name) and _TOKEN_NAME.fullmatch(inner.id):
-            return value
-        if isinstance(inner, ast.Attribute) and _TOKEN_NAME.fullmatch(inner.attr):
-            return value
-        if isinstance(inner, ast.Call) and _is_verb(inner, {"get_token"}):
-            return value
-        if isinstance(inner, ast.BinOp) and (found := _token_in([inner.left, inner.right])):
-            return found
-        if isinstance(inner, ast.JoinedStr) and (found := _token_in([item.value for item in _placed(inner)])):
-            return found
-    return None
-
-
-def _placed(text: ast.JoinedStr) -> list[ast.FormattedValue]:
-    return [part for part in text.values if isinstance(part, ast.FormattedValue)]
+    for leak in leaks(subject):
+        yield Hit(
+            **subject.span(leak.node),
+            message=f"{leak.what} is {leak.where}",
+            found=ast.unparse(leak.node)[:100],
+            expected="no part of a token in any output",
+            advice="say that a token was found, not what it is; let nothing but the Hub's client have it",
+        )
 
 
 def _plain_environment(subject: Subject) -> Iterator[Hit]:
@@ -598,7 +612,20 @@ def _persists(step: flow.Step) -> bool:
     by_server = step.verb in _BY_SERVER and any(
         keyword.arg in {"data", "json", "content"} for keyword in step.node.keywords
     )
-    return step.verb in _ELSEWHERE or by_server or _pushes_by_itself(step)
+    return step.verb in _ELSEWHERE or by_server or flow.writes_to_place(step) or _pushes_by_itself(step)
+
+
+def _is_card(step: flow.Step) -> bool:
+    """Tell whether the call uploads a description, which can be written again at any time."""
+    values = {keyword.arg: keyword.value for keyword in step.node.keywords}
+    path = values.get("path_in_repo")
+    owner = step.name.removesuffix(f".{step.verb}").rpartition(".")[2]
+    return (
+        (isinstance(path, ast.Constant) and path.value == "README.md")
+        or "card" in owner.lower()
+        or "Card" in step.made_by.rpartition(".")[2]
+        or ("Card(" in step.made_by or "Card.load" in step.made_by)
+    )
 
 
 def _written_nowhere(subject: Subject, calls: tuple[flow.Step, ...]) -> Iterator[Hit]:
@@ -610,7 +637,7 @@ def _written_nowhere(subject: Subject, calls: tuple[flow.Step, ...]) -> Iterator
             message=f"{fixed[0].verb} writes to the local disk only, which is gone when the Job ends",
             found=ast.unparse(fixed[0].node)[:100],
             expected="an upload, or a path that the user gives",
-            advice="upload the result (block: persist_dataset, persist_file ...) or take the path as an argument",
+            advice="upload the result, or take the path as an argument",
         )
 
 
@@ -631,7 +658,7 @@ def _not_retried(subject: Subject, step: flow.Step) -> Hit:
         message=f"{step.verb} is tried once: one refused request loses the work",
         found="no retry around it",
         expected="a few attempts with growing pauses, Retry-After honoured",
-        advice="call it through the block retry",
+        advice="call it through a retry, for example of tenacity",
     )
 
 
@@ -641,7 +668,7 @@ def _lost_when_refused(subject: Subject, step: flow.Step) -> Hit:
         message=f"when {step.verb} fails for good, nothing says where the result is",
         found="no exit code 6",
         expected="the data saved locally, its place and the push command printed, exit 6",
-        advice="save what was computed and exit with 6 (blocks: persist_*)",
+        advice="save what was computed, print the command that pushes it, and exit with 6",
     )
 
 
@@ -651,12 +678,18 @@ def _only_at_end(subject: Subject, step: flow.Step) -> Hit:
         message=f"{step.verb} comes once, after all the work: a crash or a timeout loses everything",
         found="work in a loop, the upload outside",
         expected="an upload for each finished part",
-        advice="commit finished parts as they come (block: persist_dataset)",
+        advice="commit finished parts as they come; `jobshelf new` makes a script that does",
     )
 
 
 def _generates(step: flow.Step) -> bool:
-    return step.looped and (step.verb in {"chat", "generate", "predict", "encode"} or flow.is_work(step.name))
+    return step.looped and (step.verb in {"chat", "generate", "predict"} or _embeds(step) or flow.is_work(step.name))
+
+
+def _embeds(step: flow.Step) -> bool:
+    """Tell whether the call is a model's `encode(texts)`; a string's takes no argument, or the name of an encoding."""
+    first = step.node.args[0] if step.node.args else None
+    return step.verb == "encode" and first is not None and not isinstance(first, ast.Constant)
 
 
 def _exits_with_six(subject: Subject) -> bool:
@@ -667,10 +700,17 @@ def _exits_with_six(subject: Subject) -> bool:
 
 
 def _is_exit(subject: Subject, constant: ast.Constant) -> bool:
+    """Tell whether the number is an exit code: returned, named as one, or given to what ends the process."""
     parent = subject.parent(constant)
+    while isinstance(parent, (ast.IfExp, ast.keyword, ast.Tuple)):
+        parent = subject.parent(parent)
     if isinstance(parent, (ast.Assign, ast.AnnAssign)):
         target = parent.targets[0] if isinstance(parent, ast.Assign) else parent.target
-        return isinstance(target, ast.Name) and "EXIT" in target.id.upper()
-    return isinstance(parent, ast.Return) or (
-        isinstance(parent, ast.Call) and _is_verb(parent, {"exit", "SystemExit", "_exit"})
-    )
+        around = subject.parent(parent)
+        names = [node.id for node in ast.walk(target) if isinstance(node, ast.Name)]
+        names += [around.name] if isinstance(around, ast.ClassDef) else []
+        return any("EXIT" in name.upper() for name in names)
+    if isinstance(parent, ast.Call):
+        ends = {"exit", "SystemExit", "_exit"} | endings(subject.script.tree).never_return
+        return _is_verb(parent, ends) or isinstance(subject.parent(parent), ast.Raise)
+    return isinstance(parent, ast.Return)

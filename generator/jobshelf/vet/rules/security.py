@@ -5,29 +5,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from jobshelf.vet import flow
-from jobshelf.vet.rule import Hit, Severity, Tier, rule
+from jobshelf.vet.dangers import dangers
+from jobshelf.vet.rule import Audience, Hit, Severity, Tier, rule
 from jobshelf.vet.subject import Subject
 
-_LOADERS = {
-    "cloudpickle.load": "runs code from the file",
-    "cloudpickle.loads": "runs code from the data",
-    "dill.load": "runs code from the file",
-    "dill.loads": "runs code from the data",
-    "eval": "runs text as code",
-    "exec": "runs text as code",
-    "joblib.load": "runs code from the file",
-    "marshal.loads": "runs code from the data",
-    "os.popen": "runs a shell",
-    "os.system": "runs a shell",
-    "pickle.load": "runs code from the file",
-    "pickle.loads": "runs code from the data",
-    "subprocess.getoutput": "runs a shell",
-    "subprocess.getstatusoutput": "runs a shell",
-}
-_STARTERS = frozenset({"Popen", "call", "check_call", "check_output", "run"})
-_INSTALLERS = frozenset({"apt", "apt-get", "conda", "pip", "pip3", "uv"})
-_INSTALLS = frozenset({"add", "install", "sync"})
 _FROM_HUB = frozenset(
     {
         "AsyncLLMEngine",
@@ -54,8 +35,11 @@ def remote_code(subject: Subject) -> Iterator[Hit]:
 
     ## What it does
 
-    Reports `trust_remote_code=True` as a constant (and as an option without `revision=` in the same call), `eval`, `exec`, unpickling
-    (`pickle`, `joblib`, `torch.load` without `weights_only=True`), a shell (`os.system`, `shell=True`), and packages installed at run time.
+    Reports `trust_remote_code=True` as a constant, also in a dict (and as an option without `revision=` in the same call), `eval`, `exec`,
+    `runpy`, unpickling (`pickle`, `joblib`, `pandas.read_pickle`, `allow_pickle=True`, `yaml.load` without `SafeLoader`, `torch.load`
+    without `weights_only=True`), a shell (`os.system`, `shell=True`, `["sh", "-c", ...]`) whose command is not a literal or runs what it
+    downloads, packages installed at run time, TLS without verified certificates, and `HF_ENDPOINT` set in the code. Functions and commands
+    are followed through variables (`run = eval`).
 
     ## Why is this bad?
 
@@ -95,20 +79,19 @@ def remote_code(subject: Subject) -> Iterator[Hit]:
     Declare packages in the header, load weights as safetensors, pass argument lists, make remote code an option with a pinned commit.
     This is a security rule: it cannot be suppressed inside the file.
     """
-    names = flow.imported_names(subject.nodes(ast.Import, ast.ImportFrom))
-    for call in subject.nodes(ast.Call):
-        if found := _danger(call, flow.dotted(call.func, names)):
-            what, expected = found
-            yield Hit(
-                **subject.span(call),
-                message=what,
-                found=ast.unparse(call)[:100],
-                expected=expected,
-                advice=f"write {expected}" if expected.isidentifier() else f"use {expected}",
-            )
+    for danger in dangers(subject):
+        yield Hit(
+            **subject.span(danger.node),
+            message=danger.what,
+            found=ast.unparse(danger.node)[:100],
+            expected=danger.instead,
+            advice=f"use {danger.instead}",
+        )
 
 
-@rule("UVS502", "unpinned-revision", severity=Severity.WARNING, tier=Tier.STATIC, since="0.1.0")
+@rule(
+    "UVS502", "unpinned-revision", severity=Severity.WARNING, tier=Tier.STATIC, audience=Audience.SHELF, since="0.1.0"
+)
 def unpinned_revision(subject: Subject) -> Iterator[Hit]:
     """A model or dataset that the script names itself is named with its revision.
 
@@ -153,42 +136,6 @@ def unpinned_revision(subject: Subject) -> Iterator[Hit]:
                 expected="revision=<commit>",
                 advice=f"add revision=; `hf repos info {repository}` shows the commit",
             )
-
-
-def _danger(call: ast.Call, name: str) -> tuple[str, str] | None:
-    """Return (what is wrong, what to use instead) of a dangerous call."""
-    keywords = {keyword.arg: keyword.value for keyword in call.keywords}
-    if why := _LOADERS.get(name.removeprefix("builtins.")):
-        return f"{name} {why}", "a format that holds data only (json, parquet, safetensors), or an argument list"
-    if name.endswith("torch.load") and not _is_true(keywords.get("weights_only")):
-        return "torch.load without weights_only=True runs code from the file", "safetensors, or weights_only=True"
-    if _is_true(keywords.get("shell")):
-        return "shell=True hands text to a shell", "a list of arguments"
-    if "trust_remote_code" in keywords:
-        return _remote(keywords)
-    return _installs(call, name)
-
-
-def _remote(keywords: dict[str | None, ast.expr]) -> tuple[str, str] | None:
-    asked = keywords["trust_remote_code"]
-    if _is_true(asked):
-        return "trust_remote_code=True runs whatever the repository holds", "an option, with a pinned revision"
-    if not isinstance(asked, ast.Constant) and not keywords.keys() & {"revision", "code_revision", None}:
-        return "trust_remote_code without a revision runs whatever the repository holds", "revision=<commit> beside it"
-    return None
-
-
-def _installs(call: ast.Call, name: str) -> tuple[str, str] | None:
-    if name.rpartition(".")[2] not in _STARTERS or not call.args or not isinstance(call.args[0], (ast.List, ast.Tuple)):
-        return None
-    words = [item.value for item in call.args[0].elts if isinstance(item, ast.Constant) and isinstance(item.value, str)]
-    if _INSTALLERS & set(words) and _INSTALLS & set(words):
-        return "packages are installed while the script runs", "the header's dependencies"
-    return None
-
-
-def _is_true(value: ast.expr | None) -> bool:
-    return isinstance(value, ast.Constant) and value.value is True
 
 
 def _constants(subject: Subject) -> dict[str, str]:

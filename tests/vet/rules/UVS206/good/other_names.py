@@ -1,8 +1,10 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["pillow>=12,<13", "scikit-learn>=1,<2", "pyyaml>=6,<7", "huggingface-hub>=2,<3"]
+# dependencies = ["openai-agents>=0.4,<0.5", "trl[peft]>=1,<2", "umap-learn>=0.5,<0.6"]
 # ///
-import huggingface_hub
-import sklearn.metrics
-import yaml
-from PIL import Image
+import agents
+import peft
+import trl
+import umap
+
+print(agents, peft, trl, umap)

@@ -1,3 +1,4 @@
 import os
+import sys
 
-os.system("ls")
+os.system(f"ls {sys.argv[1]}")

@@ -1,0 +1,108 @@
+"""`trainer_arguments`, `training_target` and `map_columns`: what a person writes for a training, before TRL is asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from datasets import Dataset
+
+from blocks.shared import Stopped, block
+from jobshelf.hub import Hub
+
+parse = block("trainer_arguments").trainer_arguments
+training_target = block("training_target").training_target
+map_columns = block("map_columns").map_columns
+WANTED = [("messages",), ("prompt", "completion")]
+LIKELY = {"question": "prompt", "answer": "completion"}
+
+
+def test_places_first_then_options_of_ours_and_of_trl() -> None:
+    args = parse(["user/rows", "./out", "--model_name", "m", "--learning_rate", "1", "--split=dev", "--bf16"], "Train.")
+    assert (args.dataset, args.output, args.name, args.split) == ("user/rows", "./out", "m", "dev")
+    assert args.words[:3] == ["--learning-rate", "1", "--bf16"]
+    assert args.words[3:7] == ["--model-name-or-path", "m", "--dataset-train-split", "dev"]
+    assert args.words[7:] == ["--dataset-name", "user/rows", "--output-dir", "./out"]
+
+
+def test_the_form_of_trl() -> None:
+    words = ["--model_name_or_path", "m", "--dataset_name", "d", "--output_dir", "o", "--push_to_hub"]
+    args = parse(words, "Train.")
+    assert (args.dataset, args.output) == ("", "")
+    assert args.words == ["--model-name-or-path", "m", "--dataset-name", "d", "--output-dir", "o", "--push-to-hub"]
+
+
+def test_values_stay_what_they_are() -> None:
+    assert parse(["a_b/c_d", "./o_o", "--eos_token", "<|im_end|>", "--run_name=a_b"], "")._get_kwargs()
+    assert parse(["a_b/c_d", "./o_o", "--run_name=a_b"], "").words[0] == "--run-name=a_b"
+    assert parse(["a_b/c_d", "./o_o"], "").dataset == "a_b/c_d"
+
+
+def test_full_is_without_an_adapter() -> None:
+    assert parse(["d", "./o", "--full"], "").words[:2] == ["--use-peft", "false"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["only-one"],
+        ["d", "o", "more"],
+        ["d", "o", "--commit-every", "-1"],
+        ["d", "o", "--max-samples", "-1"],
+        ["d", "o", "--map", "a"],
+        ["d", "o", "--map", "=b"],
+    ],
+)
+def test_what_is_no_command(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        parse(words, "")
+    assert left.value.code == 2
+    assert capsys.readouterr().err
+
+
+def config(**values: Any) -> SimpleNamespace:
+    return SimpleNamespace(**{"push_to_hub": False, "hub_model_id": None, "output_dir": "out", **values})
+
+
+def test_where_the_model_goes(here: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped: Stopped) -> None:
+    monkeypatch.chdir(tmp_path)
+    positional, named = parse(["d", "alice/out"], ""), parse(["--dataset_name", "d"], "")
+    assert training_target(positional, config()) == "alice/out"
+    assert training_target(named, config()) == str(tmp_path / "out")
+    assert training_target(named, config(push_to_hub=True)) == "alice/out"
+    assert training_target(named, config(push_to_hub=True, output_dir="deep/out")) == "alice/out"
+    assert training_target(named, config(push_to_hub=True, hub_model_id="alice/named")) == "alice/named"
+    assert training_target(parse(["d", "./x"], ""), config(push_to_hub=True, hub_model_id="named")) == "alice/named"
+    refused = parse(["d", "alice/out", "--push_to_hub", "false"], "")
+    assert "./out" in stopped(lambda: training_target(refused, config()), 2)
+    local = parse(["d", "./out", "--push_to_hub", "false"], "")
+    assert training_target(local, config()) == "./out"
+
+
+def test_the_place_named_by_trl_must_be_writable(here: Hub, monkeypatch: pytest.MonkeyPatch, stopped: Stopped) -> None:
+    monkeypatch.setenv("HF_TOKEN", "")
+    named = parse(["--dataset_name", "d"], "")
+    assert "no Hub token" in stopped(lambda: training_target(named, config(push_to_hub=True)), 3)
+
+
+def test_columns_are_renamed() -> None:
+    rows = Dataset.from_dict({"question": ["q"], "answer": ["a"], "id": [1]})
+    renamed = map_columns(rows, ["question=prompt", "answer=completion"], WANTED, LIKELY)
+    assert renamed[0] == {"prompt": "q", "completion": "a", "id": 1}
+
+
+@pytest.mark.parametrize(
+    ("columns", "pairs", "said"),
+    [
+        (["question", "answer"], [], "--map question=prompt answer=completion"),
+        (["prompt", "answer"], [], "--map answer=completion"),
+        (["number"], [], "dataset_inspector.py"),
+        (["messages"], ["chat=messages"], "no column 'chat'. Fix: choose from messages"),
+        (["question", "prompt", "completion"], ["question=prompt"], "two columns 'prompt'"),
+    ],
+)
+def test_columns_that_do_not_fit(columns: list[str], pairs: list[str], said: str, stopped: Stopped) -> None:
+    rows = Dataset.from_dict({name: ["x"] for name in columns})
+    assert said in stopped(lambda: map_columns(rows, pairs, WANTED, LIKELY), 4)

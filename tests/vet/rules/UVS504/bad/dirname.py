@@ -1,0 +1,3 @@
+import os
+
+print(open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "prompt.txt")).read())

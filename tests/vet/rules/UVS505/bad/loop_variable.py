@@ -1,0 +1,9 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["requests>=2.32,<3"]
+# ///
+import requests
+
+steps = []
+for name in requests.__all__:
+    steps.append(lambda: print(name))

@@ -1,0 +1,9 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["requests>=2.32,<3"]
+# ///
+import json
+
+import requests
+
+print(requests.__version__)

@@ -1,0 +1,4 @@
+"""My script.
+
+Reads nothing.
+"""

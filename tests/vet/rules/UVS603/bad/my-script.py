@@ -1,0 +1,4 @@
+"""Count words.
+
+Reads nothing.
+"""

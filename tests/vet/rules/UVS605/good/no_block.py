@@ -1,5 +1,0 @@
-# /// script
-# requires-python = ">=3.11"
-# dependencies = []
-# ///
-print("hello")

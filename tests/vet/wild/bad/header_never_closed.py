@@ -1,0 +1,8 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["rich"]
+
+from rich import print
+
+print("[bold]hello[/bold]")
+# expect: UVS103 on line 1

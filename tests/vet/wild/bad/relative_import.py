@@ -1,0 +1,6 @@
+# /// script
+# dependencies = []
+# ///
+from .helpers import load  # expect: UVS504
+
+print(load())
