@@ -53,6 +53,8 @@ _STATE = (_DATABASE, f"{_DATABASE}-wal", f"{_DATABASE}-shm", "lock", "blobs", "p
 # columnar readers open dozens of connections at once
 _BACKLOG = 4096
 _DRAIN_SECONDS = 2
+# Longer than clients keep an idle connection (httpx: 5 s). With equal times, a request can meet the connection's end.
+_KEEP_ALIVE_SECONDS = 75
 
 
 class Hub:
@@ -266,6 +268,7 @@ def _running(core: Core, listener: socket.socket) -> Iterator[None]:
         date_header=False,
         server_header=False,
         lifespan="off",
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_DRAIN_SECONDS,
     )
     server = uvicorn.Server(config)
