@@ -409,6 +409,23 @@ HOSTILE = (
 )
 
 
+def test_an_address_opened_while_typing_stays(visit: Visit, shelf: Index):
+    """What is typed is written into the address a moment later, but not over an address opened in the meantime."""
+    shown = visit()
+    shown.get_by_role("searchbox").fill("grove")
+    address = f"#/{shelf.entries[0].id}"
+    shown.evaluate(
+        """async (address) => {
+        document.querySelector("[type=search]").dispatchEvent(new Event("input"));
+        location.hash = address;
+        await new Promise((resume) => setTimeout(resume, 250));
+    }""",
+        address,
+    )
+    expect(shown.locator("article.open h2")).to_be_visible()
+    assert shown.url.endswith(address)
+
+
 def test_what_scripts_say_of_themselves_is_text(visit: Visit, tmp_path: Path):
     index = load_index(find_shelf(ROOT))
     shapes = []

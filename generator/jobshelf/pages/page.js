@@ -88,11 +88,12 @@
     if (window.parent !== window) window.parent.postMessage({ queryString: "", hash: location.hash }, PARENT);
   };
   // Writing the address costs more than a search: a typed word is written when the typing rests, or something is clicked.
-  let writing = 0;
+  let writing = 0, typedAt = "";
   const flush = () => {
     if (!writing) return;
     clearTimeout(writing);
     writing = 0;
+    if (location.hash !== typedAt) return; // the reader has opened another address since
     history.replaceState(null, "", hashOf(wish));
     tellParent();
   };
@@ -102,6 +103,7 @@
     shown = STEP;
     clearTimeout(writing);
     writing = push ? 0 : setTimeout(flush, 200);
+    typedAt = location.hash;
     if (push) history.pushState(null, "", hashOf(wish));
     showList();
   };
