@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 from huggingface_hub.cli.hf import app
 
-from jobshelf.cli import ACTIONS, _parse
+from jobshelf.cli import ACTIONS, parse
 from jobshelf.errors import JobshelfError
 from jobshelf.index import Index, load_index
 from jobshelf.interface import run_with
@@ -151,7 +151,7 @@ def _by_jobshelf(words: list[str]) -> str | None:
         return None
     stand_in = [_filled(word) for word in words]
     try:
-        arguments = _parse(stand_in)
+        arguments = parse(stand_in)
     except JobshelfError as error:
         return str(error)
     if arguments.verb == "estimate":

@@ -300,7 +300,7 @@ def test_dry_run_prints_the_job_and_starts_nothing(jobshelf, hub, hub_environmen
         (["--timeout", "soon"], "300, 90m, 2h, 1.5h or 1d"),
         (["--", "--token", TOKEN], "argument 2 of the script looks like a token"),
         (["--flavor", "h100"], "--flavor h200"),
-        (["--max-cost", "five"], "is no amount of US dollars"),
+        (["--max-cost", "five"], "is not a valid amount in US dollars"),
     ],
 )
 def test_bad_flags_start_nothing(jobshelf, hub, hub_environment, script_of, words, said):

@@ -1,6 +1,6 @@
-"""Start scripts: here, as Jobs, in shards, by the clock, when a repository changes; and look after what was started."""
+"""Run scripts: here, as Jobs, in shards, on a schedule, when a repository changes; and look after Jobs."""
 
 from jobshelf.jobs.local import run
-from jobshelf.jobs.target import Target, command, find_target, pinned, read_target
+from jobshelf.jobs.target import Target, command, find_target, pinned, read_local, read_target
 
-__all__ = ["Target", "command", "find_target", "pinned", "read_target", "run"]
+__all__ = ["Target", "command", "find_target", "pinned", "read_local", "read_target", "run"]

@@ -1,13 +1,14 @@
-"""What machines cost: the Hub's own list, read once a command."""
+"""What machines cost: by the Hub's own list, or by the dated one."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from jobshelf.client import explained
 from jobshelf.errors import UsageError
-from jobshelf.hardware import list_flavors, nearest_flavor, price_table
+from jobshelf.hardware import Flavor, list_flavors, nearest_flavor, price_table
 from jobshelf.launch import DEFAULT_FLAVOR, DEFAULT_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ class Cost:
     usd_per_hour: float
     timeout_seconds: int
     attempts: int = 1
+    dated: str = ""  # the day of the price list, when it is not the Hub's own of this moment
 
     @property
     def most(self) -> float:
@@ -35,17 +37,28 @@ class Cost:
     def __str__(self) -> str:
         tries = f" and {self.attempts} attempts" if self.attempts > 1 else ""
         span = duration(self.timeout_seconds)
-        return f"{self.flavor}, ${self.usd_per_hour:.2f} an hour: at most ${self.most:.2f} with the timeout of {span}{tries}"
+        source = f" (prices of {self.dated})" if self.dated else ""
+        most = f"at most ${self.most:.2f} with the timeout of {span}{tries}{source}"
+        return f"{self.flavor}, ${self.usd_per_hour:.2f} an hour: {most}"
 
 
 def read_cost(client: HfApi, flavor: str | None, timeout: int | None, attempts: int | None = None) -> Cost:
     """Return what a Job can cost by the Hub's price list of this moment. Raises UsageError for an unknown flavor."""
-    name = flavor or DEFAULT_FLAVOR
     try:
         with explained(client):
-            known = list_flavors(client)
-    except ValueError:
-        known = dict(price_table().flavors)  # a list in another form says nothing against the one we know
+            return _cost(list_flavors(client), flavor, timeout, attempts)
+    except ValueError:  # a list in another form says nothing against the one we know
+        return dated_cost(flavor, timeout, attempts)
+
+
+def dated_cost(flavor: str | None, timeout: int | None, attempts: int | None = None) -> Cost:
+    """Return what a Job can cost by the dated price list, without asking the Hub. Raises UsageError for an unknown flavor."""
+    table = price_table()
+    return replace(_cost(table.flavors, flavor, timeout, attempts), dated=table.date)
+
+
+def _cost(known: Mapping[str, Flavor], flavor: str | None, timeout: int | None, attempts: int | None) -> Cost:
+    name = flavor or DEFAULT_FLAVOR
     if name not in known:
         nearest, why = nearest_flavor(name, known)
         raise UsageError(f"there is no flavor '{name}' ({why})", fix=f"--flavor {nearest}")

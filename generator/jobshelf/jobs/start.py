@@ -10,11 +10,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from jobshelf.errors import UsageError
+from jobshelf.jobs.arguments import check_arguments
 from jobshelf.jobs.order import Order, order_image, order_script
 from jobshelf.jobs.outlook import Foreseen, foresee
 from jobshelf.jobs.preflight import Checked, check_order
+from jobshelf.jobs.prices import Cost, dated_cost
 from jobshelf.jobs.roles import Roles, find_roles
-from jobshelf.jobs.target import Target, read_target
+from jobshelf.jobs.target import Target, read_local, read_target
 from jobshelf.launch import Launch
 
 if TYPE_CHECKING:
@@ -27,20 +29,21 @@ _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 class Prepared:
     """A Job that can be started: `target` is None for an image, `checked` while nobody is logged in.
 
-    `foreseen` is empty where nothing could be estimated, or nobody asked.
+    `cost` is by the dated price list while nobody is logged in. `foreseen` is empty where nothing could be estimated, or nobody asked.
     """
 
     target: Target | None
     order: Order
     roles: Roles
     checked: Checked | None
+    cost: Cost
     foreseen: Foreseen = field(default_factory=Foreseen)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What a person should know before it starts."""
         if self.checked is None:
-            return ("nobody is logged in: nothing was checked on the Hub",)
+            return ("not logged in: nothing was checked on the Hub",)
         return (*self.checked.warnings, *self.foreseen.warnings)
 
 
@@ -56,19 +59,22 @@ def prepare(
     """Return the Job that starts `target` (or, with None, the image that was `asked` for), checked as far as can be.
 
     `helpers` are the scripts that estimate it (see `foresee`); without them it is not estimated. Raises what
-    `read_target`, `order_script`, `order_image`, `check_order` and `foresee` raise.
+    `read_target`, `order_script`, `order_image`, `check_arguments`, `check_order` and `foresee` raise.
     """
     if target is None:
         if asked.image is None:
-            raise UsageError("nothing to start is named", fix="name a script, or give --image IMG -- COMMAND")
+            raise UsageError("no script or image given", fix="name a script, or give --image IMG -- COMMAND")
         order, roles = order_image(asked.image, arguments, asked), Roles()
     else:
-        target = read_target(target, client)
+        target = read_target(target, client) if client or target.local is None else read_local(target)
         order, roles = order_script(target, arguments, asked), find_roles(target.script, arguments)
+        if target.script is not None:
+            check_arguments(target.script, arguments, named=target.called)
     checked = None if client is None else check_order(order, roles, client, max_cost=max_cost)
+    cost = checked.cost if checked else dated_cost(order.flavor, order.timeout, order.attempts)
     script = target.script if target is not None else None
     foreseen = foresee(script, arguments, roles, checked.cost, helpers) if checked and helpers else Foreseen()
-    return Prepared(target=target, order=order, roles=roles, checked=checked, foreseen=foreseen)
+    return Prepared(target=target, order=order, roles=roles, checked=checked, cost=cost, foreseen=foreseen)
 
 
 def for_shards(prepared: Prepared) -> tuple[Prepared, str]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from jobshelf.client import endpoint
@@ -51,6 +51,11 @@ class Target:
         return None if self.data is None else parse_script(self.data, self.word)
 
     @property
+    def called(self) -> str:
+        """What a person types for it: the name of a script of the shelf, else the file or URL."""
+        return self.name if self.url and self.local else self.word
+
+    @property
     def is_hidden(self) -> bool:
         """Whether it is at a URL that the Job itself cannot read."""
         return self.url is None and "://" in self.word
@@ -78,7 +83,13 @@ def find_target(name: str, shelf: Shelf, index: Index) -> Target:
         return Target(
             name=script.name, word=name, url=None, local=Path(name), data=script.data, launch=launch, example=()
         )
-    return _from_shelf(index.find(name), shelf)
+    try:
+        return _from_shelf(index.find(name), shelf)
+    except UsageError as error:
+        if not name.endswith(".py"):
+            raise
+        found = f"there is no file {name} here, and no script of the shelf is called that"
+        raise UsageError(found, fix=error.fix) from error
 
 
 def read_target(target: Target, client: HfApi | None = None) -> Target:
@@ -98,6 +109,11 @@ def read_target(target: Target, client: HfApi | None = None) -> Target:
     header = parse_script(got.data, target.url).header
     launch = header.tool("hf-jobs") if header else {}
     return replace(target, url=url, data=got.data, launch=launch, commit_url=_at_commit(url, got.commit))
+
+
+def read_local(target: Target) -> Target:
+    """Return a target with the bytes of its file on this machine, for a shelf's script those of the copy in its catalogue."""
+    return target if target.data is not None else replace(target, data=read_script(cast(Path, target.local)).data)
 
 
 def pinned(target: Target) -> Target:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from jobshelf import cli, scaffold
+from jobshelf import scaffold
+from jobshelf.cli import check, make
 from jobshelf.vet import report
 from support import READ_TOKEN, ROOT, TOKEN
 
@@ -48,7 +49,7 @@ def test_search_finds_by_words_and_says_when_nothing_does(jobshelf):
     assert jobshelf("search", "parquet", "STATS").stdout.split()[0] == "finepdfs-stats"
     nothing = jobshelf("search", "zeppelin")
     assert (nothing.returncode, nothing.stdout) == (1, "")
-    assert "no script holds all of: zeppelin" in nothing.stderr
+    assert "no script matches all of: zeppelin" in nothing.stderr
 
 
 def test_an_unknown_script_gets_a_suggestion(jobshelf):
@@ -65,11 +66,11 @@ def test_usage_errors_are_one_line(jobshelf, words):
 
 
 def test_the_formats_offered_are_those_that_can_be_printed():
-    assert cli.FORMATS == report.FORMATS
+    assert check.FORMATS == report.FORMATS
 
 
 def test_the_questions_are_those_of_the_templates():
-    assert tuple(cli.QUESTIONS) == tuple(scaffold.QUESTIONS)
+    assert tuple(make.QUESTIONS) == tuple(scaffold.QUESTIONS)
 
 
 def test_new_makes_a_script_and_refuses_a_bad_answer(jobshelf, tmp_path):
@@ -211,7 +212,7 @@ def test_what_the_disk_refuses_is_one_line(jobshelf, make_shelf):
 
 
 def test_a_repository_that_is_no_name_and_a_file_that_is_not_there(jobshelf):
-    assert "'bad' is not owner/name" in fails(jobshelf("publish", "--repo", "bad"), 2)
+    assert "'bad' is not a repository id (owner/name)" in fails(jobshelf("publish", "--repo", "bad"), 2)
     assert "nope.py cannot be read: No such file" in fails(jobshelf("run", "./nope.py"), 4)
 
 
@@ -229,7 +230,7 @@ def test_the_tool_works_without_a_home_and_from_any_folder(jobshelf, environment
 
 
 def test_the_questions_about_a_shelf_are_those_of_the_templates():
-    assert tuple(cli.SHELF_QUESTIONS) == tuple(scaffold.SHELF_QUESTIONS)
+    assert tuple(make.SHELF_QUESTIONS) == tuple(scaffold.SHELF_QUESTIONS)
 
 
 def test_new_puts_a_script_on_the_shelf_here_unless_it_is_told_where(jobshelf, make_shelf, tmp_path):
