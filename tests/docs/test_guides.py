@@ -65,7 +65,7 @@ def test_every_command_can_be_typed(path):
     [
         ("jobshelf submit no-such-script -- a b", "no script is called 'no-such-script'"),
         ("jobshelf run dataset_inspector -- openai/gsm8k --no-such-option", "unrecognized arguments"),
-        ("jobshelf sumbit finepdfs-stats", "invalid choice"),
+        ("jobshelf sumbit finepdfs-stats", "did you mean submit?"),
         ("jobshelf submit finepdfs-stats --flavour t4-small", "did you mean --flavor"),
         ("jobshelf estimate --modell 8B", "--model"),
         ("hf jobs uv run --flavr t4-small x.py", "takes --flavr for the script"),
