@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobshelf.cli.parser import Verbs
-from jobshelf.cli.printing import plain
+from jobshelf.cli.printing import say, say_json
 
 if TYPE_CHECKING:
     from jobshelf.index import Entry
@@ -47,7 +46,7 @@ def _search(arguments: argparse.Namespace) -> int:
     found = load_index(find_shelf()).search(arguments.words)
     if not found:
         words = " ".join(arguments.words)
-        print(f"no script matches all of: {words}. Try fewer words, or: jobshelf list", file=sys.stderr)
+        say(f"no script matches all of: {words}. Try fewer words, or: jobshelf list", file=sys.stderr)
         return 1
     _print_entries(found, as_json=arguments.json)
     return 0
@@ -56,12 +55,12 @@ def _search(arguments: argparse.Namespace) -> int:
 def _print_entries(entries: Iterable[Entry], *, as_json: bool) -> None:
     """Print id, version, flavor, last rehearsal and summary, in columns."""
     if as_json:
-        print(json.dumps([one.data for one in entries], indent=2, ensure_ascii=False))
+        say_json([one.data for one in entries])
         return
-    rows = [(one.id, one.version, one.hardware["flavor"], one.rehearsed, plain(one.summary)) for one in entries]
+    rows = [(one.id, one.version, one.hardware["flavor"], one.rehearsed, one.summary) for one in entries]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
     for row in rows:
-        print("  ".join([*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[4]]))
+        say("  ".join([*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[4]]))
 
 
 def _show(arguments: argparse.Namespace) -> int:
@@ -85,14 +84,14 @@ def _show(arguments: argparse.Namespace) -> int:
         "tried": words.rehearsal(entry),
         "sha256": entry.sha256,
     }
-    print(plain(f"{entry.id}: {entry.summary}\n\n{entry.description}\n"))
-    print(plain("\n".join(f"{key:<8} {value}" for key, value in facts.items())))
+    say(f"{entry.id}: {entry.summary}\n\n{entry.description}\n")
+    say("\n".join(f"{key:<8} {value}" for key, value in facts.items()))
     for line in words.commands(entry):
         rows = [words.argument(one) for one in line["arguments"] if not one.get("hidden")]
         width = min(max((len(named) for named, _ in rows), default=0), 40)
-        print(plain("\n".join(["", line["usage"], *(f"  {named:<{width}}  {help_}" for named, help_ in rows)])))
+        say("\n".join(["", line["usage"], *(f"  {named:<{width}}  {help_}" for named, help_ in rows)]))
     texts = start.to_json()
-    print(f"\non Jobs  {texts['jobs']['text']}\nhere     {texts['local']['text']}")
+    say(f"\non Jobs  {texts['jobs']['text']}\nhere     {texts['local']['text']}")
     return 0
 
 
@@ -104,7 +103,7 @@ def _page(arguments: argparse.Namespace) -> int:
     shelf = own_shelf()
     index = load_index(shelf)
     write_page(page(index, read_sources(index, shelf.catalog)), arguments.output)
-    print(f"wrote {arguments.output}: {len(index.entries)} scripts")
+    say(f"wrote {arguments.output}: {len(index.entries)} scripts")
     if arguments.open == "yes" or (arguments.open is None and sys.stdout.isatty()):
         import webbrowser
 

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from jobshelf.cli.parser import Verbs
+from jobshelf.cli.printing import say
 from jobshelf.errors import UsageError
 
 if TYPE_CHECKING:
@@ -88,11 +89,11 @@ def _vet(arguments: argparse.Namespace) -> int:
         return _print_report(vet_targets(targets, config), arguments)
     mended = mend(targets, config, unsafe=arguments.unsafe_fixes)
     if arguments.diff:
-        print("".join(change.diff() for change in mended.changes), end="")
+        say("".join(change.diff() for change in mended.changes), end="")
         return 1 if mended.changes else mended.report.exit_code
     write(mended.changes)
     for change in mended.changes:
-        print(f"fixed {change.path}: {', '.join(one.code for one in change.applied)}", file=sys.stderr)
+        say(f"fixed {change.path}: {', '.join(one.code for one in change.applied)}", file=sys.stderr)
     return _print_report(mended.report, arguments)
 
 
@@ -108,14 +109,14 @@ def _print_report(report: Report, arguments: argparse.Namespace) -> int:
 def _explain(arguments: argparse.Namespace) -> int:
     from jobshelf.vet.docs import explain
 
-    print(explain(arguments.code), end="")
+    say(explain(arguments.code), end="")
     return 0
 
 
 def _rules(arguments: argparse.Namespace) -> int:
     from jobshelf.vet.docs import rules_json, rules_text
 
-    print(rules_json() if arguments.json else rules_text(), end="")
+    say(rules_json() if arguments.json else rules_text(), end="")
     return 0
 
 
@@ -133,7 +134,7 @@ def _rehearse(arguments: argparse.Namespace) -> int:
     shown = []
     for target in arguments.targets:
         if not arguments.json:
-            print(target)
+            say(target)
         done = rehearse(
             target,
             arguments=arguments.script_arguments or None,
@@ -143,9 +144,9 @@ def _rehearse(arguments: argparse.Namespace) -> int:
         )
         shown.append(done)
         if not arguments.json:
-            print(summary(done))
+            say(summary(done))
         if shelf is not None:
             write_record(make_record(done, day=datetime.now(UTC).date()), shelf)
     if arguments.json:
-        print(to_json(shown), end="")
+        say(to_json(shown), end="")
     return 0 if all(done.passed for done in shown) else 1

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from jobshelf.cli.parser import Verbs, gigabytes
+from jobshelf.cli.printing import say
 from jobshelf.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def _hardware(arguments: argparse.Namespace) -> int:
         return _refresh_hardware(found)
     found = found.with_at_least(ram_gb=arguments.ram, vram_gb=arguments.vram)
     say = hardware_json if arguments.json else advice_text if arguments.advice else hardware_text
-    print(say(found), end="")
+    say(say(found), end="")
     return 0
 
 
@@ -56,7 +57,7 @@ def _refresh_hardware(hardware: Hardware) -> int:
     if not path.is_file():
         raise UsageError(f"there is no {path}", fix="run it in a checkout of the project")
     path.write_text(refreshed(path.read_text("utf-8"), hardware, datetime.now(UTC).date()), encoding="utf-8")
-    print(f"wrote {len(hardware.flavors)} machines to {path}\nnext: jobshelf index")
+    say(f"wrote {len(hardware.flavors)} machines to {path}\nnext: jobshelf index")
     return 0
 
 

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from jobshelf.cli.parser import Verbs, port
+from jobshelf.cli.printing import say
 
 
 def add_to(verbs: Verbs) -> None:
@@ -33,7 +34,7 @@ def _hub(arguments: argparse.Namespace) -> int:
         host(arguments.root, port=arguments.port, organisation=organisation, tls=arguments.tls)
         return 0
     with tempfile.TemporaryDirectory(prefix="jobshelf-hub-") as folder:
-        print(f"no --root given: everything on this Hub is deleted when it stops ({folder})", file=sys.stderr)
+        say(f"no --root given: everything on this Hub is deleted when it stops ({folder})", file=sys.stderr)
         host(Path(folder), port=arguments.port, organisation=organisation, tls=arguments.tls)
     return 0
 

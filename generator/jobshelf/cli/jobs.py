@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from jobshelf.cli.options import open_account
 from jobshelf.cli.parser import Verbs, count
-from jobshelf.cli.printing import follow_job, print_rows, say_same_as
+from jobshelf.cli.printing import follow_job, print_rows, say, say_json, say_same_as
 from jobshelf.errors import UsageError
 
 if TYPE_CHECKING:
@@ -72,18 +72,18 @@ def _jobs_list(arguments: argparse.Namespace) -> int:
 
 
 def _jobs_inspect(arguments: argparse.Namespace) -> int:
-    import json
 
     from jobshelf.jobs.monitor import details, inspect
 
     client, own = open_account(arguments)
     chosen = _chosen(arguments, client, own, ())
-    print(json.dumps([details(inspect(client, job_id)) for job_id in chosen], indent=2, ensure_ascii=False))
+    say_json([details(inspect(client, job_id)) for job_id in chosen])
     say_same_as("hf", "jobs", "inspect", *map(str, chosen))
     return 0
 
 
 def _jobs_logs(arguments: argparse.Namespace) -> int:
+    from jobshelf.jobs.follow import log_text
     from jobshelf.jobs.monitor import inspect, read_log
 
     client, own = open_account(arguments)
@@ -92,7 +92,7 @@ def _jobs_logs(arguments: argparse.Namespace) -> int:
         say_same_as("hf", "jobs", "logs", "--follow", str(job_id))
         return follow_job(inspect(client, job_id), client)
     tail = ["--tail", str(arguments.tail)] if arguments.tail else []
-    print("".join(f"{line}\n" for line in read_log(client, job_id, tail=arguments.tail)), end="", flush=True)
+    say("".join(f"{log_text(line)}\n" for line in read_log(client, job_id, tail=arguments.tail)), end="", flush=True)
     say_same_as("hf", "jobs", "logs", *tail, str(job_id))
     return 0
 
@@ -104,10 +104,10 @@ def _jobs_cancel(arguments: argparse.Namespace) -> int:
     chosen = _chosen(arguments, client, own, LIVE)
     for job_id in chosen:
         cancel(client, job_id)
-        print(f"canceled {job_id}")
+        say(f"canceled {job_id}")
         say_same_as("hf", "jobs", "cancel", str(job_id))
     if not chosen:
-        print("no Job with that label is running", file=sys.stderr)
+        say("no Job with that label is running", file=sys.stderr)
     return 0
 
 
@@ -121,6 +121,6 @@ def _jobs_wait(arguments: argparse.Namespace) -> int:
     worst = 0
     for ended in wait(client, chosen):
         why = f" ({ended.job.status.message})" if ended.job and ended.job.status.message else ""
-        print(f"{ended.id}  {ended.stage}{why}", flush=True)
+        say(f"{ended.id}  {ended.stage}{why}", flush=True)
         worst = max(worst, exit_code(ended.job) if ended.job else 1)
     return worst

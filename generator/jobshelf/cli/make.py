@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from jobshelf.cli.parser import Verbs
+from jobshelf.cli.printing import say
 from jobshelf.errors import UsageError
 
 QUESTIONS = {
@@ -63,7 +64,7 @@ def _init(arguments: argparse.Namespace) -> int:
 
     given = {name: value for name in SHELF_QUESTIONS if (value := getattr(arguments, name)) is not None}
     made = init(arguments.folder, given, ask=_asks(arguments))
-    print("\n".join(str(made.folder / file) for file in made.files))
+    say("\n".join(str(made.folder / file) for file in made.files))
     _print_next(f"the shelf {made.shelf.name} is published to {made.shelf.dataset}; next:", made.next)
     return 0
 
@@ -79,10 +80,10 @@ def _new(arguments: argparse.Namespace) -> int:
         raise UsageError("--catalog puts the script on the shelf, and DST elsewhere", fix="give one of them")
     if arguments.catalog or (arguments.folder is None and has_shelf()):
         made = new_in_catalog(given, ask=_asks(arguments))
-        print("\n".join(["index.json", *map(str, made.files)]))
+        say("\n".join(["index.json", *map(str, made.files)]))
     else:
         made = new(arguments.folder or Path(), given, ask=_asks(arguments))
-        print("\n".join(str(made.folder / file) for file in made.files))
+        say("\n".join(str(made.folder / file) for file in made.files))
     _print_next("write the function at TODO(jobshelf), then:" if made.unwritten else "next:", made.next)
     return 0
 
@@ -93,7 +94,7 @@ def _asks(arguments: argparse.Namespace) -> bool:
 
 def _print_next(title: str, commands: Iterable[str]) -> None:
     """Say what to type next, beside the output that a program may read."""
-    print("\n".join([title, *(f"  {command}" for command in commands)]), file=sys.stderr)
+    say("\n".join([title, *(f"  {command}" for command in commands)]), file=sys.stderr)
 
 
 def _blocks(args: argparse.Namespace) -> int:
@@ -101,8 +102,8 @@ def _blocks(args: argparse.Namespace) -> int:
     from jobshelf.shelf import own_shelf
 
     if args.write:
-        print("\n".join(refresh_catalog(own_shelf())) or "every copy is up to date")
+        say("\n".join(refresh_catalog(own_shelf())) or "every copy is up to date")
         return 0
     for name, block in sorted(list_blocks(block_folder()).items()):
-        print(f"{name:<18} {block.promise}")
+        say(f"{name:<18} {block.promise}")
     return 0

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
+
+from jobshelf.errors import printable
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi, JobInfo
@@ -13,11 +16,15 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 
 
-def plain(text: str) -> str:
-    """Return a script's text without terminal control characters."""
-    from jobshelf.render import printable
+def say(text: object = "", *, file: TextIO | None = None, end: str = "\n", flush: bool = False) -> None:
+    """Print text that may come from others, with its control characters as escapes; line breaks and tabs stay."""
+    lines = ("\t".join(map(printable, line.split("\t"))) for line in str(text).split("\n"))
+    print("\n".join(lines), file=file, end=end, flush=flush)
 
-    return "\n".join(printable(line) for line in text.split("\n"))
+
+def say_json(data: object) -> None:
+    """Print data as JSON, in ASCII."""
+    print(json.dumps(data, indent=2))
 
 
 def print_rows(titles: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
@@ -25,12 +32,12 @@ def print_rows(titles: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None
     table = [titles, *rows]
     widths = [max(len(row[column]) for row in table) for column in range(len(titles))]
     for row in table:
-        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+        say("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
 
 
 def say_same_as(*words: str) -> None:
     """Print the command that does the same without this tool."""
-    print(f"same as: {shlex.join(words)}", file=sys.stderr)
+    say(f"same as: {shlex.join(words)}", file=sys.stderr)
 
 
 def follow_job(job: JobInfo, client: HfApi) -> int:
@@ -41,10 +48,10 @@ def follow_job(job: JobInfo, client: HfApi) -> int:
     try:
         over = follow(job, client)
     except KeyboardInterrupt:
-        print(
+        say(
             f"the Job keeps running: hf jobs logs --follow {where}; to cancel it: hf jobs cancel {where}",
             file=sys.stderr,
         )
         return INTERRUPTED
-    print(how_it_ended(over), file=sys.stderr)
+    say(how_it_ended(over), file=sys.stderr)
     return exit_code(over)

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from jobshelf.cli.parser import Verbs, repo_id
+from jobshelf.cli.printing import say
 from jobshelf.errors import UsageError
 
 if TYPE_CHECKING:
@@ -55,12 +56,12 @@ def _index(arguments: argparse.Namespace) -> int:
     if arguments.check:
         index = check_index(shelf)
         check_derived(shelf, index)
-        print(f"{shelf.index_file.name} is what the catalogue says ({len(index.entries)} scripts)")
+        say(f"{shelf.index_file.name} is what the catalogue says ({len(index.entries)} scripts)")
         return 0
     built = write_index(shelf)
     written = write_derived(shelf, load_index(shelf)) if has_derived(shelf) else ()
-    print("\n".join([f"wrote {shelf.index_file.name}: {built.count} scripts", *built.notes]))
-    print("".join(f"wrote {path.relative_to(shelf.root).as_posix()}\n" for path in written), end="")
+    say("\n".join([f"wrote {shelf.index_file.name}: {built.count} scripts", *built.notes]))
+    say("".join(f"wrote {path.relative_to(shelf.root).as_posix()}\n" for path in written), end="")
     return 0
 
 
@@ -74,11 +75,11 @@ def _publish(arguments: argparse.Namespace) -> int:
     space = _space(shelf) if arguments.space is True else arguments.space
     if arguments.dry_run:
         step = preview(shelf, client, **wish)
-        print(to_text(changes_of(step, client)) or "unchanged\n", end="")
+        say(to_text(changes_of(step, client)) or "unchanged\n", end="")
         _print_kept(step.kept)
         if space:
             page = to_text(changes_of(preview_page(client, step, space), client)) or "unchanged\n"
-            print(f"{client.endpoint}/spaces/{space}:\n{page}", end="")
+            say(f"{client.endpoint}/spaces/{space}:\n{page}", end="")
         return 0
     done = publish(shelf, client, **wish)
     where = done.pull_request or f"{client.endpoint}/datasets/{done.repo}"
@@ -86,11 +87,11 @@ def _publish(arguments: argparse.Namespace) -> int:
         f" and removed {len(done.removed)} from" if done.removed else ""
     )
     what = counts if done.written or done.removed else "unchanged:"
-    print(f"{what} {where} at {done.commit[:12]}" + (f", tagged {done.tag}" if done.tag else ""))
+    say(f"{what} {where} at {done.commit[:12]}" + (f", tagged {done.tag}" if done.tag else ""))
     _print_kept(done.kept)
     if space:
         page = publish_page(client, done.repo, space, private=arguments.private)
-        print(f"{f'published {len(page.written)} files to' if page.written else 'unchanged:'} {page.page}")
+        say(f"{f'published {len(page.written)} files to' if page.written else 'unchanged:'} {page.page}")
     return 0
 
 
@@ -109,12 +110,12 @@ def _verify(arguments: argparse.Namespace) -> int:
     repo = arguments.repo or own_shelf().dataset
     seen = verify(open_client(token_needed=False), repo)
     for finding in seen.findings:
-        print(finding)
+        say(finding)
     for path in seen.foreign:
-        print(f"foreign: {path} (no shelf published it; left alone)")
+        say(f"foreign: {path} (no shelf published it; left alone)")
     verdict = f"{len(seen.findings)} findings" if seen.findings else "as the index says"
     counts = f"{seen.files} files, {seen.urls} URLs, {len(seen.tags)} tags"
-    print(f"{seen.repo} at {seen.commit[:12]}: {counts}: {verdict}. Pinned: {seen.page}/resolve/{seen.commit}/")
+    say(f"{seen.repo} at {seen.commit[:12]}: {counts}: {verdict}. Pinned: {seen.page}/resolve/{seen.commit}/")
     return 1 if seen.findings else 0
 
 
@@ -128,17 +129,17 @@ def _rollback(arguments: argparse.Namespace) -> int:
     done = rollback(client, repo, arguments.tag)
     where = f"{client.endpoint}/datasets/{done.repo} at {done.commit[:12]}"
     if not (done.written or done.removed):
-        print(f"unchanged: {where} is as at {done.tag}")
+        say(f"unchanged: {where} is as at {done.tag}")
         return 0
-    print(f"rolled back {where} to {done.tag}")
-    print(
+    say(f"rolled back {where} to {done.tag}")
+    say(
         "".join([*(f"wrote {path}\n" for path in done.written), *(f"removed {path}\n" for path in done.removed)]),
         end="",
     )
-    print("A catalogue that still holds later versions brings them back with its next publish: mend it there too.")
+    say("A catalogue that still holds later versions brings them back with its next publish: mend it there too.")
     return 0
 
 
 def _print_kept(kept: dict[str, str]) -> None:
     for name, reason in sorted(kept.items()):
-        print(f"kept {name} as it is there: {reason}")
+        say(f"kept {name} as it is there: {reason}")

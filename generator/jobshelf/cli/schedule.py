@@ -14,7 +14,7 @@ from jobshelf.cli.options import (
     open_account,
 )
 from jobshelf.cli.parser import Verbs
-from jobshelf.cli.printing import print_rows, say_same_as
+from jobshelf.cli.printing import print_rows, say, say_json, say_same_as
 from jobshelf.errors import UsageError
 
 ACTIONS = ("add", "list", "inspect", "suspend", "resume", "delete")
@@ -64,7 +64,7 @@ def _schedule_add(arguments: argparse.Namespace) -> int:
     client = client_if_any() if arguments.dry_run else open_client()
     prepared = prepare(find_named(arguments) if named else None, words, asked, client)
     for note in prepared.notes:
-        print(f"note: {note}", file=sys.stderr)
+        say(f"note: {note}", file=sys.stderr)
     if arguments.dry_run or client is None or prepared.checked is None:
         plain = (
             command(prepared.target, words, asked)
@@ -72,16 +72,16 @@ def _schedule_add(arguments: argparse.Namespace) -> int:
             else docker_forms(image_of(arguments), words, asked)
         )
         texts = {name: form["text"] for name, form in scheduled(plain, when).to_json().items() if name != "local"}
-        print("\n\n".join(f"# {name}\n{text}" for name, text in texts.items()))
-        print(f"\nnext start {following}")
+        say("\n\n".join(f"# {name}\n{text}" for name, text in texts.items()))
+        say(f"\nnext start {following}")
         return 0
     made = create(
         prepared.order, when, prepared.checked, client, suspend=arguments.suspend, concurrent=arguments.concurrent
     )
     where = f"{made.owner.name}/{made.id}"
-    print(f"schedule {made.id}\nstarts   {'when it is resumed' if arguments.suspend else following}")
-    print(f"machine  {prepared.checked.cost}, each time")
-    print(f"status   hf jobs scheduled inspect {where}\ndelete   hf jobs scheduled delete {where}")
+    say(f"schedule {made.id}\nstarts   {'when it is resumed' if arguments.suspend else following}")
+    say(f"machine  {prepared.checked.cost}, each time")
+    say(f"status   hf jobs scheduled inspect {where}\ndelete   hf jobs scheduled delete {where}")
     return 0
 
 
@@ -95,13 +95,12 @@ def _schedule_list(arguments: argparse.Namespace) -> int:
 
 
 def _schedule_inspect(arguments: argparse.Namespace) -> int:
-    import json
 
     from jobshelf.jobs.schedules import details, inspect
 
     client, own = open_account(arguments)
     found = [details(inspect(client, own, schedule_id)) for schedule_id in arguments.ids]
-    print(json.dumps(found, indent=2, ensure_ascii=False))
+    say_json(found)
     say_same_as("hf", "jobs", "scheduled", "inspect", *arguments.ids)
     return 0
 
@@ -114,6 +113,6 @@ def _schedule_change(arguments: argparse.Namespace) -> int:
     done = {"suspend": "suspended", "resume": "resumed", "delete": "deleted"}[arguments.action]
     for schedule_id in arguments.ids:
         change(client, own, schedule_id)
-        print(f"{done} {schedule_id}")
+        say(f"{done} {schedule_id}")
         say_same_as("hf", "jobs", "scheduled", arguments.action, schedule_id)
     return 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from jobshelf.cli.options import TARGET, add_job_options, asked_launch, client_if_any, find_named, image_of
 from jobshelf.cli.parser import Verbs, count, dollars
-from jobshelf.cli.printing import INTERRUPTED, follow_job
+from jobshelf.cli.printing import INTERRUPTED, follow_job, say
 from jobshelf.errors import UsageError
 
 if TYPE_CHECKING:
@@ -103,16 +103,16 @@ def _submit(arguments: argparse.Namespace) -> int:
     words, asked = arguments.script_arguments, asked_launch(arguments)
     prepared = prepare(target, words, asked, client, max_cost=cap, helpers=helpers)
     for note in prepared.notes:
-        print(f"note: {note}", file=sys.stderr)
+        say(f"note: {note}", file=sys.stderr)
     outlook = prepared.foreseen.outlook
     if arguments.dry_run or client is None or prepared.checked is None:
         expected = [f"expected  {outlook}"] if outlook else []
-        print("\n".join([str(prepared.order), f"machine   {prepared.cost}", *expected]))
+        say("\n".join([str(prepared.order), f"machine   {prepared.cost}", *expected]))
         return 0
     if arguments.shards is not None:
         return _submit_shards(arguments, prepared, client)
     job = submit(prepared.order, prepared.checked, client)
-    print(receipt(job, prepared.checked, outlook), flush=True)
+    say(receipt(job, prepared.checked, outlook), flush=True)
     return follow_job(job, client) if arguments.follow else 0
 
 
@@ -144,16 +144,16 @@ def _submit_shards(arguments: argparse.Namespace, prepared: Prepared, client: Hf
         watch=_show_tally,
     )
     label = f"{RUN_LABEL}={run.key}"
-    print(f"{prepared.checked.cost} a shard\nlist     hf jobs ps --all --label {label}", file=sys.stderr)
+    say(f"{prepared.checked.cost} a shard\nlist     hf jobs ps --all --label {label}", file=sys.stderr)
     try:
         outcome = run.run()
     except KeyboardInterrupt:
-        print("\nthe Jobs run on. Run the same command again to go on with them, or end them:", file=sys.stderr)
-        print(f"  jobshelf jobs cancel --label {label}", file=sys.stderr)
+        say("\nthe Jobs run on. Run the same command again to go on with them, or end them:", file=sys.stderr)
+        say(f"  jobshelf jobs cancel --label {label}", file=sys.stderr)
         return INTERRUPTED
     require_whole(outcome, output)
     whole = check_loads(output, client)
-    print(f"{output}: {whole['rows']:,} rows in {whole['parts']:,} parts; {outcome.started} Jobs, ${outcome.spent:.2f}")
+    say(f"{output}: {whole['rows']:,} rows in {whole['parts']:,} parts; {outcome.started} Jobs, ${outcome.spent:.2f}")
     return 0
 
 
@@ -161,7 +161,7 @@ def _show_tally(tally: Tally) -> None:
     if sys.stderr.isatty():
         print(f"\r\x1b[K{tally}", end="" if tally.running or tally.waiting else "\n", file=sys.stderr, flush=True)
     else:
-        print(tally, file=sys.stderr, flush=True)
+        say(tally, file=sys.stderr, flush=True)
 
 
 def _command(arguments: argparse.Namespace) -> int:
@@ -185,19 +185,19 @@ def _command(arguments: argparse.Namespace) -> int:
         if arguments.pin:
             target = pinned(target)
         elif target.commit_url:
-            print(f"note: these very bytes stay at {target.commit_url} (--pin)", file=sys.stderr)
+            say(f"note: these very bytes stay at {target.commit_url} (--pin)", file=sys.stderr)
         if words and (script := read_local(target).script):
             check_arguments(script, words, named=target.called)
         made = command(target, words, asked)
     texts = {name: form["text"] for name, form in made.to_json().items()}
     for form, note in made.notes:
         if arguments.form in {None, form}:
-            print(f"note: {form}: {note}", file=sys.stderr)
+            say(f"note: {form}: {note}", file=sys.stderr)
     if arguments.form:
-        print(texts[arguments.form])
+        say(texts[arguments.form])
     else:
-        print("\n\n".join(f"# {name}\n{text}" for name, text in texts.items() if text))
+        say("\n\n".join(f"# {name}\n{text}" for name, text in texts.items() if text))
     if arguments.copy:
         chosen = arguments.form or "jobs"
-        print(f"copied the form {chosen} ({copy(texts[chosen])})", file=sys.stderr)
+        say(f"copied the form {chosen} ({copy(texts[chosen])})", file=sys.stderr)
     return 0

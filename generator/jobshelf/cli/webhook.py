@@ -7,7 +7,7 @@ import sys
 
 from jobshelf.cli.options import add_job_options, asked_launch, find_named, open_account
 from jobshelf.cli.parser import Verbs
-from jobshelf.cli.printing import print_rows, say_same_as
+from jobshelf.cli.printing import print_rows, say, say_same_as
 
 ACTIONS = ("add", "list", "delete")
 
@@ -45,15 +45,15 @@ def _webhook_add(arguments: argparse.Namespace) -> int:
     target = find_named(arguments) if arguments.name else None
     prepared = prepare(target, arguments.script_arguments, asked_launch(arguments), client)
     for note in prepared.notes:
-        print(f"note: {note}", file=sys.stderr)
+        say(f"note: {note}", file=sys.stderr)
     outputs = prepared.roles.outputs
     made = create(prepared.order, trigger, prepared.checked, client, outputs=outputs, secret_from=arguments.secret_from)
-    print(
+    say(
         "\n".join(
             f"{key:<8} {value}" for key, value in zip(("webhook", "on", "events", "starts"), row(made), strict=True)
         )
     )
-    print(f"machine  {prepared.checked.cost}, each time\ndelete   jobshelf webhook delete {made.id}")
+    say(f"machine  {prepared.checked.cost}, each time\ndelete   jobshelf webhook delete {made.id}")
     return 0
 
 
@@ -72,6 +72,6 @@ def _webhook_delete(arguments: argparse.Namespace) -> int:
     client, _ = open_account(arguments)
     for webhook_id in arguments.ids:
         delete(client, webhook_id)
-        print(f"deleted {webhook_id}")
+        say(f"deleted {webhook_id}")
         say_same_as("hf", "webhooks", "delete", webhook_id)
     return 0

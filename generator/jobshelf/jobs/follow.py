@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from jobshelf.client import explained
-from jobshelf.errors import EnvironmentFault
+from jobshelf.errors import EnvironmentFault, printable
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi, JobInfo
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 COMPLETED = "COMPLETED"
 OVER = frozenset({COMPLETED, "ERROR", "CANCELED", "DELETED"})
 PATIENCE_SECONDS = 900.0
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _EXIT_CODE = re.compile(r"exit code:? (\d+)")
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 30.0
@@ -68,10 +69,16 @@ def log_lines(job_id: str, namespace: str, client: HfApi, *, patience: Patience 
             time.sleep(_STAGE_LAG_SECONDS)
 
 
+def log_text(line: str) -> str:
+    """Return a line of a log as a terminal ends up showing it, without colours; other control characters as escapes."""
+    shown = _COLOUR.sub("", line.rstrip("\r\n")).rpartition("\r")[2]
+    return "\t".join(map(printable, shown.split("\t")))
+
+
 def follow(job: JobInfo, client: HfApi, *, patience: Patience | None = None) -> JobInfo:
     """Print the Job's log as it comes; return the Job when it is over. Raises what `log_lines` raises."""
     for line in log_lines(job.id, job.owner.name, client, patience=patience):
-        print(line, flush=True)
+        print(log_text(line), flush=True)
     with explained(client):
         return client.inspect_job(job_id=job.id, namespace=job.owner.name)
 

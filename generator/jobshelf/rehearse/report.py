@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jobshelf.errors import printable
 from jobshelf.record import Outcome, Verdict
 from jobshelf.rehearse.run import Rehearsal
 from jobshelf.rehearse.steps import STEPS
@@ -37,12 +38,12 @@ def verdict_text(verdict: Verdict, *, colour: bool = False) -> str:
     padding = " " * (len(Outcome.NOT_APPLICABLE.value) - len(outcome))
     head = f"  {verdict.step:<{_WIDTH}}  {painted}{padding}"
     if verdict.outcome is Outcome.NOT_APPLICABLE:
-        return f"{head}          {verdict.reason}"
+        return f"{head}          {printable(verdict.reason)}"
     figures = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in verdict.figures.items())
     line = f"{head}  {verdict.seconds:6.1f} s  {figures}".rstrip()
     if verdict.outcome is Outcome.PASSED:
         return line
-    return f"{line}\n      expected: {_PROVES[verdict.step]}\n      found: {verdict.reason}"
+    return f"{line}\n      expected: {_PROVES[verdict.step]}\n      found: {printable(verdict.reason)}"
 
 
 def summary(shown: Rehearsal) -> str:
@@ -56,7 +57,7 @@ def summary(shown: Rehearsal) -> str:
 def to_json(shown: Sequence[Rehearsal]) -> str:
     """Return the report of some rehearsals for programs, with a newline at the end."""
     document = {"version": JSON_VERSION, "rehearsals": [_rehearsal_json(one) for one in shown]}
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(document, indent=2) + "\n"
 
 
 def _rehearsal_json(shown: Rehearsal) -> Mapping[str, Any]:
