@@ -31,6 +31,8 @@ for name in ("CI", "JOB_ID"):
 # Before the client is imported: it reads its home once, and must neither see nor change that of whoever runs the tests.
 HF_HOME = tempfile.TemporaryDirectory(prefix="jobshelf-tests-")
 os.environ |= {"HF_HOME": HF_HOME.name, "HF_HUB_DISABLE_EXPERIMENTAL_WARNING": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+# A failure that a test plans is seen at once; tests/test_outages.py waits.
+os.environ["JOBSHELF_RETRY_SECONDS"] = "0"
 
 # The parts of the heavy lane, each with a budget in .ci/run.
 PARTS = ("data", "inference", "training", "gguf", "jobs", "page")

@@ -25,12 +25,12 @@ FLOORS = (
     ("index",),
     ("vet", "record", "hardware"),
     ("interface", "stub", "client", "blocks", "hub", "render", "sample_data"),
-    ("script", "shelf", "forms", "recording"),
+    ("script", "shelf", "forms", "recording", "session"),
     ("launch", "scripts"),
-    ("errors", "workers"),
+    ("errors", "workers", "outages"),
 )
 # Modules that may import nothing of ours but the one named.
-ALONE = {"script": {"errors", "scripts"}, "scripts": {"errors"}, "hub": {"errors"}}
+ALONE = {"script": {"errors", "scripts"}, "scripts": {"errors", "outages"}, "hub": {"errors"}}
 HEAVY = {"huggingface_hub", "copier", "starlette", "uvicorn", "polars", "jinja2", "yaml", "packaging"}
 
 

@@ -77,13 +77,13 @@ def for_repo(client: HfApi, resource: str) -> HfApi:
 
 
 def _patient_client() -> httpx2.Client:
-    """Return the HTTP client of the Hub's library, whose API calls else wait without end for a Hub that says nothing."""
-    from huggingface_hub.utils._http import default_client_factory
+    """Return an HTTP client like the Hub library's own, which neither waits for ever nor gives up at once."""
+    from huggingface_hub.utils._http import hf_request_event_hook
 
-    client = default_client_factory()
-    hooks = client.event_hooks
-    client.event_hooks = {**hooks, "request": [*hooks["request"], _end_the_wait]}
-    return client
+    from jobshelf.session import Session
+
+    hooks = {"request": [hf_request_event_hook, _end_the_wait]}
+    return Session(event_hooks=hooks, follow_redirects=True, timeout=None)
 
 
 def _end_the_wait(request: httpx2.Request) -> None:

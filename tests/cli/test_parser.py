@@ -40,7 +40,9 @@ def test_help_lists_every_verb_under_its_task():
     assert len(text.splitlines()) < 50
 
 
-@pytest.mark.parametrize(("words", "parser"), VERBS, ids=lambda value: " ".join(value) if isinstance(value, tuple) else "")
+@pytest.mark.parametrize(
+    ("words", "parser"), VERBS, ids=lambda value: " ".join(value) if isinstance(value, tuple) else ""
+)
 def test_the_example_of_each_verb_can_be_typed(words, parser):
     if words[-1:] == ("jobs",):
         assert "Example:\n  jobshelf jobs list" in parser.format_help()

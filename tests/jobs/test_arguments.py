@@ -66,7 +66,11 @@ def test_text_of_the_script_cannot_steer_the_terminal():
     [
         (["submit", "finepdfs-stats", "--dry-run", "--", "--nope"], 2, "unrecognized arguments: --nope"),
         (["command", "finepdfs-stats", "--", "--limt", "5"], 2, "unrecognized arguments: --limt"),
-        (["submit", "train-sft", "--dry-run", "--flavor", "gpu-xl", "--", "a", "./b"], 2, "there is no flavor 'gpu-xl'"),
+        (
+            ["submit", "train-sft", "--dry-run", "--flavor", "gpu-xl", "--", "a", "./b"],
+            2,
+            "there is no flavor 'gpu-xl'",
+        ),
         (["submit", "train-sft", "--dry-run", "--flavor", "a100", "--", "a", "./b"], 2, "--flavor a100-large"),
         (["submit", "train-sft", "--dry-run", "--timeout", "999d", "--", "a", "./b"], 0, "with the timeout of 999d"),
     ],

@@ -163,15 +163,13 @@ class Remote:
 
 
 def get(client: HfApi, url: str, *, anonymous: bool = False) -> bytes | None:
-    """Return what a URL of the Hub serves, None when the repository has no such file or revision.
-
-    When there were too many requests, wait as long as the Hub says, five times.
-    """
+    """Return what a URL of the Hub serves, None when the repository has no such file or revision."""
+    from huggingface_hub import get_session
     from huggingface_hub.errors import EntryNotFoundError, RevisionNotFoundError
-    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_backoff
+    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 
     headers = build_hf_headers(token=False if anonymous else client.token, library_name=client.library_name)
-    response = http_backoff("GET", url, headers=headers, retry_on_status_codes=429, retry_on_exceptions=())
+    response = get_session().get(url, headers=headers)
     try:
         hf_raise_for_status(response)
     except (EntryNotFoundError, RevisionNotFoundError):

@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, quote, urljoin, urlsplit
 from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request
 
 from jobshelf.errors import EnvironmentFault, InputError, UsageError
+from jobshelf.outages import Outage, is_unknown_host
 from jobshelf.scripts.files import MOST_BYTES, SECONDS
 
 MOST_REDIRECTS = 5
@@ -58,7 +59,7 @@ def download(
     # In a thread: a socket's own timeout starts again with every byte, and looking up a host has none.
     def work() -> None:
         try:
-            answers.append(_download(address, endpoint, token, time.monotonic() + seconds))
+            answers.append(_patiently(address, endpoint, token, seconds))
         except TimeoutError:
             answers.append(_slow(address, seconds))
         except Exception as error:  # noqa: BLE001 - raised again in the calling thread
@@ -120,6 +121,20 @@ def _raw_address(url: str, parts: SplitResult) -> str | None:
     if parts.netloc in ("github.com", "www.github.com"):
         return f"https://raw.githubusercontent.com{match['before']}/{match['after']}"
     return url.replace("/blob/", "/resolve/", 1)
+
+
+class _Away(EnvironmentFault):
+    """The server is away, or broke off: another try may succeed."""
+
+
+def _patiently(url: str, endpoint: str, token: Callable[[], str | None], seconds: float) -> Download:
+    end, outage = time.monotonic() + seconds, Outage(seconds)
+    while True:
+        try:
+            return _download(url, endpoint, token, end)
+        except _Away as error:
+            if is_unknown_host(error) or not outage.wait(error.message):
+                raise
 
 
 def _download(url: str, endpoint: str, token: Callable[[], str | None], end: float) -> Download:
@@ -217,7 +232,7 @@ def _read(url: str, response: HTTPResponse, end: float) -> bytes:
             _left(end)
     declared = response.headers.get("Content-Length", "")
     if len(data) <= MOST_BYTES and declared.isdecimal() and len(data) < int(declared):
-        raise EnvironmentFault(f"{url} broke off after {len(data)} of {declared} bytes", fix="try again")
+        raise _Away(f"{url} broke off after {len(data)} of {declared} bytes", fix="try again")
     return bytes(data)
 
 
@@ -231,7 +246,7 @@ def _explained(url: str) -> Iterator[None]:
         if isinstance(reason, TimeoutError):
             raise TimeoutError from error
         message = f"{url} could not be fetched: {reason or type(error).__name__}"
-        raise EnvironmentFault(message, fix="check the address and the network") from error
+        raise _Away(message, fix="check the address and the network") from error
 
 
 def _require_file(url: str, endpoint: str, response: HTTPResponse) -> None:
@@ -241,7 +256,7 @@ def _require_file(url: str, endpoint: str, response: HTTPResponse) -> None:
         fix = "check the address, or: hf auth login" if on_hub else "download the file, and name that"
         raise InputError(f"{url} is not public (status {status})", fix=fix)
     if status == 429 or status >= 500:
-        raise EnvironmentFault(f"{url} answered {status}", fix="try again later")
+        raise _Away(f"{url} answered {status}", fix="try again later")
     if not 200 <= status < 300:
         fix = "check the address; a script of a shelf must have been published: jobshelf publish"
         raise InputError(f"{url} answered {status}: there is no script there that you may see", fix=fix)
