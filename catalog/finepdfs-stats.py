@@ -170,6 +170,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         parser.error("OUTPUT is INPUT, or one lies in the other: name another place")
     defaults = FINEPDFS if args.group_by is None else {}
     vars(args).update({key: value for key, value in defaults.items() if getattr(args, key) is None})
+    if int(shard[2]) > 1:  # all shards together make at most 60 commits an hour
+        args.commit_every = max(args.commit_every, 60 * int(shard[2]))
     args.shard, args.measured = (int(shard[1]), int(shard[2])), [of for of in ("value", "score") if getattr(args, of)]
     return args
 

@@ -17,7 +17,7 @@ from huggingface_hub import HfApi, JobInfo, get_session
 from jobshelf.hub import Hub
 from jobshelf.index import load_index
 from jobshelf.jobs import find_target
-from jobshelf.jobs.order import TIMEOUT_VARIABLE, send_files
+from jobshelf.jobs.order import send_files
 from jobshelf.jobs.shards import Outcome, Pace, ShardRun
 from jobshelf.jobs.start import for_shards, prepare
 from jobshelf.launch import Launch
@@ -96,7 +96,7 @@ def comparable(job: dict[str, Any]) -> dict[str, Any]:
     return {
         "image": job.get("dockerImage"),
         "command": [*command[:script], "<script>", *command[script + 1 :]],
-        "environment": {key: value for key, value in job["environment"].items() if key != TIMEOUT_VARIABLE},
+        "environment": job["environment"],
         "secrets": sorted(job["secrets"]),
         "flavor": job["flavor"],
         "timeout": job["timeoutSeconds"],

@@ -103,21 +103,6 @@ def test_secrets_are_taken_by_name_and_shown_nowhere(script_of, hub, client, cap
     assert TOKEN not in repr(order) + str(order.order) and "HF_TOKEN (***)" in str(order.order)
 
 
-@pytest.mark.parametrize(
-    ("table", "asked", "told"),
-    [('timeout = "2h"', {}, "7200"), ('timeout = "2h"', {"timeout": "90m"}, "5400"), ("", {}, "nothing")],
-)
-def test_a_job_is_told_how_long_it_may_run(script_of, client, table, asked, told):
-    target = script_of("import os; print('told', os.environ.get('JOBSHELF_TIMEOUT', 'nothing'))", table=table)
-    assert f"told {told}" in "\n".join(started(target, client, **asked)[1]).splitlines()
-
-
-def test_what_is_said_by_hand_wins(script_of, client):
-    target = script_of("import os; print('told', os.environ['JOBSHELF_TIMEOUT'])", table='timeout = "2h"')
-    _, log = started(target, client, env={"JOBSHELF_TIMEOUT": "5m"})
-    assert "told 5m" in "\n".join(log).splitlines()
-
-
 def test_the_receipt_names_what_a_person_needs(jobshelf, hub_environment, script_of):
     target = script_of("print('x')", table='flavor = "t4-small"\ntimeout = "90m"')
     done = jobshelf("submit", str(target.local), "--label", "team=x", env=hub_environment)
@@ -148,7 +133,7 @@ def test_ctrl_c_leaves_the_job_running_and_says_how_to_end_it(hub_environment, s
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=30)
     assert process.returncode == 130
-    job = re.search(r"the Job runs on: .*to end it: hf jobs cancel alice/(\w+)", said)[1]
+    job = re.search(r"the Job keeps running: .*to cancel it: hf jobs cancel alice/(\w+)", said)[1]
     assert client.inspect_job(job_id=job).status.stage == "RUNNING"
     client.cancel_job(job_id=job)
 
@@ -323,3 +308,16 @@ def test_exit_codes_are_those_of_the_script():
     for message, code in ((None, 1), ("Job failed with exit code: 6", 6), ("Job failed with exit code: 137", 1)):
         Job.status.message = message
         assert exit_code(Job) == code
+
+
+@pytest.mark.parametrize("kind", ["dataset", "model"])
+def test_the_right_to_write_is_asked_of_the_kind_that_is_written(script_of, hub, client, kind):
+    header = f'[tool.jobshelf]\npersists = "hub-{kind}"\nrehearse = ["{{input}}", "{{output}}"]'
+    body = "import argparse\np = argparse.ArgumentParser()\np.add_argument('i')\np.add_argument('o')\np.parse_args()"
+    target = script_of(body, header=header)
+    client.create_repo("alice/rows", repo_type="dataset")
+    client.create_repo("alice/result", repo_type=kind)
+    assert prepare(target, ["alice/rows", "alice/result"], Launch(), client).checked
+    hub.fail(method="GET", path=f"/api/{kind}s/alice/result/auth-check/write", status=403)
+    with pytest.raises(TokenError, match="may not do this"):
+        prepare(target, ["alice/rows", "alice/result"], Launch(), client)

@@ -148,7 +148,7 @@ def _submit_shards(arguments: argparse.Namespace, prepared: Prepared, client: Hf
     try:
         outcome = run.run()
     except KeyboardInterrupt:
-        say("\nthe Jobs run on. Run the same command again to go on with them, or end them:", file=sys.stderr)
+        say("\nthe Jobs keep running. Run the same command again to resume, or cancel them:", file=sys.stderr)
         say(f"  jobshelf jobs cancel --label {label}", file=sys.stderr)
         return INTERRUPTED
     require_whole(outcome, output)

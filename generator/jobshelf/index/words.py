@@ -50,6 +50,7 @@ def commands(entry: Entry) -> Iterator[Mapping[str, Any]]:
 def argument(data: Mapping[str, Any]) -> tuple[str, str]:
     """Return an argument of an interface as two columns: how it is written, and what it means."""
     named = ", ".join(data.get("flags", [data["name"]]))
-    default = f" (default: {data['default']})" if data.get("default") not in (None, "", []) else ""
+    told = "(default" in data["help"] or data.get("default") in (None, "", [])
+    default = "" if told else f" (default: {data['default']})"
     choices = f" One of {', '.join(map(str, data['choices']))}." if data.get("choices") else ""
     return named, f"{'required. ' if data['required'] and data.get('flags') else ''}{data['help']}{choices}{default}"

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 # where `hf jobs uv run` and `run_uv_job` put what they send (source: huggingface_hub 2.4 `constants.py`)
 FILES_BUCKET = "jobs-artifacts"
-TIMEOUT_VARIABLE = "JOBSHELF_TIMEOUT"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,18 +78,14 @@ class Parcel:
     secrets: Mapping[str, str] = field(repr=False)
 
     def call(self) -> dict[str, Any]:
-        """Return the arguments of `HfApi.run_job` and `HfApi.create_scheduled_job`.
-
-        A Job cannot ask how long it may run; `JOBSHELF_TIMEOUT` tells it, so that it keeps what it has before the end.
-        """
+        """Return the arguments of `HfApi.run_job` and `HfApi.create_scheduled_job`."""
         order = self.order
-        told = {TIMEOUT_VARIABLE: str(order.timeout)} if order.timeout else {}
         group, aliases = order.network
         network = {"network_group": group, "network_aliases": list(aliases) or None} if group else {}
         return {
             "image": order.image,
             "command": list(order.command),
-            "env": told | dict(order.env),
+            "env": dict(order.env),
             "secrets": dict(self.secrets) or None,
             "flavor": order.flavor,
             "timeout": order.timeout,

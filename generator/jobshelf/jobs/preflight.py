@@ -44,24 +44,24 @@ def check_order(order: Order, roles: Roles, client: HfApi, *, max_cost: float | 
         fix = f"--timeout or --flavor for less, or --max-cost {cost.most:.2f}"
         raise UsageError(f"the Job may cost ${cost.most:.2f}, more than --max-cost {max_cost:g}", fix=fix)
     for output in roles.outputs:
-        require_output(output, who, client)
+        require_output(output, roles.output_kind, who, client)
     for kind, names in (("dataset", roles.inputs), ("model", roles.models)):
         for name in names:
             _require_source(name, kind, client)
     return Checked(namespace=namespace, cost=cost, warnings=tuple(_warnings(order, roles)))
 
 
-def require_output(output: str, who: Mapping[str, Any], client: HfApi) -> None:
-    """Raise TokenError when the repository `output` exists and the token may not write to it, or it may not be made."""
+def require_output(output: str, kind: str, who: Mapping[str, Any], client: HfApi) -> None:
+    """Raise TokenError when the repository `output` of a `kind` exists and the token may not write to it, or it may not be made."""
     if not _REPO.fullmatch(output):
         return
     owner = output.partition("/")[0]
     if owner not in _namespaces(who):
         message = f"the output {output} belongs to '{owner}', and '{who['name']}' is no member of it"
         raise TokenError(message, fix=f"write to {who['name']}/{output.partition('/')[2]}, or use another token")
-    if _exists(output, "dataset", client):
+    if _exists(output, kind, client):
         with explained(client):
-            client.auth_check(output, repo_type="dataset", write=True)
+            client.auth_check(output, repo_type=kind, write=True)
 
 
 def _require_payer(who: Mapping[str, Any], namespace: str) -> None:

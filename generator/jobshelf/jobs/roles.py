@@ -14,11 +14,12 @@ _PLACEHOLDER = re.compile(r"\{(?P<role>input|output|model)(?::[^{}]*)?\}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roles:
-    """The values given for the arguments of each role."""
+    """The values given for the arguments of each role. `output_kind` is the kind of repository that is written."""
 
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
+    output_kind: str = "dataset"
 
 
 def find_roles(script: Script | None, arguments: Sequence[str]) -> Roles:
@@ -45,7 +46,8 @@ def find_roles(script: Script | None, arguments: Sequence[str]) -> Roles:
     def of(role: str) -> tuple[str, ...]:
         return tuple(value for name, values in given.items() if roles.get(name) == role for value in values)
 
-    return Roles(inputs=of("input"), outputs=of("output"), models=of("model"))
+    kind = "model" if table.get("persists") == "hub-model" else "dataset"
+    return Roles(inputs=of("input"), outputs=of("output"), models=of("model"), output_kind=kind)
 
 
 def assign(known: Iterable[Argument], words: Sequence[str]) -> Mapping[str, list[str]]:
