@@ -143,7 +143,7 @@ def test_ctrl_c_leaves_the_jobs_running_and_says_how_to_go_on(shards, hub_enviro
         process.send_signal(signal.SIGINT)
         said += process.stderr.read()
         assert process.wait(30) == 130
-    assert "the Jobs run on" in said
+    assert "the Jobs keep running" in said
     label = said.rpartition("--label ")[2].strip()
     (shards.whims / "hold").unlink()
     key, _, value = label.partition("=")
