@@ -6,9 +6,10 @@ import json
 import subprocess
 import tarfile
 import threading
+import zipfile
 from collections.abc import Iterator
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -229,3 +230,46 @@ def test_a_service_that_does_not_answer_is_inconclusive(tmp_path: Path) -> None:
     (answer,) = ask("UVS208", path)
     assert isinstance(answer, Inconclusive)
     assert answer.reason.startswith("uv audit: ")
+
+
+WHEEL = {
+    "onlyhere.py": "",
+    "onlyhere-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: onlyhere\nVersion: 1.0\n",
+    "onlyhere-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    "onlyhere-1.0.dist-info/RECORD": "",
+}
+
+
+@pytest.fixture
+def own_index(tmp_path: Path) -> Iterator[str]:
+    """A package index with one package that is on no other."""
+    folder = tmp_path / "simple" / "onlyhere"
+    folder.mkdir(parents=True)
+    with zipfile.ZipFile(folder / "onlyhere-1.0-py3-none-any.whl", "w") as wheel:
+        for name, text in WHEEL.items():
+            wheel.writestr(name, text)
+    (folder / "index.html").write_text('<a href="onlyhere-1.0-py3-none-any.whl">onlyhere-1.0-py3-none-any.whl</a>')
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/simple"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("explicit", [False, True])
+def test_the_indexes_of_the_header_are_asked(own_index: str, explicit: bool) -> None:
+    source = '# [tool.uv.sources]\n# onlyhere = { index = "own" }\n' if explicit else ""
+    table = f'# [[tool.uv.index]]\n# name = "own"\n# url = "{own_index}"\n# explicit = {str(explicit).lower()}\n'
+    header = OTHER.replace("iniconfig<2", "onlyhere")
+    named = header.replace("]\n# ///", f"]\n{source}{table}# ///")
+    assert vet_text(named, select=["UVS207"], online=True).findings == ()
+    missing = named.replace('["onlyhere"]', '["onlyhere", "is-nowhere-at-all"]')
+    assert {one.code for one in vet_text(missing, select=["UVS207"], online=True).findings} == {"UVS207"}
+
+
+def test_what_uv_says_names_the_script_and_not_the_copy_that_it_read() -> None:
+    header = OTHER.replace('"iniconfig<2"', '"./beside"')
+    resolution = Resolution(script=parse_script(header.encode(), "mine.py"), advisories_url=NO_ADVISORIES)
+    reasons = [attempt.reason for attempt in (*resolution.versions.values(), resolution.audit[0])]
+    assert all(reasons)
+    assert not any("jobshelf-resolve" in reason for reason in reasons), reasons

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from jobshelf.scripts.files import MOST_BYTES
 from jobshelf.shelf import Shelf, find_shelf
 from jobshelf.vet.config import Config, Profile
 from jobshelf.vet.finding import Finding, Report, Undecided, finding_of
+from jobshelf.vet.progress import Tell, tell_nobody
 from jobshelf.vet.ruff import diagnose
 from jobshelf.vet.rule import Audience, Hit, Inconclusive, Rule, Severity, Tier
 from jobshelf.vet.rules import all_rules
@@ -28,20 +29,34 @@ if TYPE_CHECKING:
 SUPPRESSION = "UVS604"
 SELF_CONTAINED = "UVS504"
 _BATCH = {False: 64, True: 8}
+_BATCH_ONLINE = 1  # uv takes seconds for a script
 # Below these numbers of scripts a second process costs more than it saves (static tier, stub tier).
 _WORTH_A_PROCESS = {False: 60, True: 2}
 
 Results = tuple[list[Finding], list[Undecided]]
 
 
-def vet_targets(targets: Sequence[Target], config: Config) -> Report:
-    """Vet every target and return the report, sorted by path, line and code.
+def vet_targets(targets: Sequence[Target], config: Config, *, tell: Tell = tell_nobody) -> Report:
+    """Vet every target and return the report, sorted by path, line and code; `tell` hears how far it is.
 
     Raises InputError for a file that cannot be read and EnvironmentFault when ruff does not run.
     """
-    batches = _cut(targets, slow=config.tiers() != {Tier.STATIC})
+    batches = _cut(targets, config)
+    if len(batches) == 1 and Tier.STUB in config.tiers() and not config.select:
+        from jobshelf.interface import start_early
+
+        start_early()  # a third of a short run is spent on loading the rules
     all_rules()  # looked up before the processes are forked
-    return _report(spread(partial(_vet_batch, config=config), batches), targets, config)
+    results = spread(partial(_vet_batch, config=config), batches)
+    return _report(_told(results, batches, tell), targets, config)
+
+
+def _told(results: Iterable[Results], batches: Sequence[Sequence[Target]], tell: Tell) -> Iterator[Results]:
+    done, total = 0, sum(map(len, batches))
+    for result, batch in zip(results, batches, strict=True):
+        done += len(batch)
+        tell("scripts checked", done, total)
+        yield result
 
 
 @no_collector()
@@ -80,9 +95,11 @@ def _place(finding: Finding) -> tuple[str, int, int, str, str]:
     return finding.path, finding.line, finding.column, finding.code, finding.message
 
 
-def _cut(targets: Sequence[Target], slow: bool) -> list[Sequence[Target]]:
+def _cut(targets: Sequence[Target], config: Config) -> list[Sequence[Target]]:
+    slow = config.tiers() != {Tier.STATIC}
     workers = cores() if len(targets) >= _WORTH_A_PROCESS[slow] else 1
-    size = max(1, min(_BATCH[slow], -(-len(targets) // workers)))
+    most = _BATCH_ONLINE if config.online else _BATCH[slow]
+    size = max(1, min(most, -(-len(targets) // workers)))
     return [targets[start : start + size] for start in range(0, len(targets), size)]
 
 
@@ -98,18 +115,20 @@ def _vet_parsed(
 ) -> Results:
     rules = all_rules()
     chosen = [config.chosen(rules.values(), script.path) for script in scripts]
-    wanted = {code for group in chosen for made in group for code in _ruff_codes(made, rules)}
+    suppressed = [read_suppressions(script) for script in scripts]
+    asked = [(*group, *_named(named, group, rules)) for group, named in zip(chosen, suppressed, strict=True)]
+    wanted = {code for group in asked for made in group for code in _ruff_codes(made, rules)}
     readable = [script for script in scripts if len(script.data) <= MOST_BYTES and not script.too_complex]
     ruff = diagnose(readable, wanted) if wanted else {}
     findings: list[Finding] = []
     undecided: list[Undecided] = []
-    for script, group in zip(scripts, chosen, strict=True):
+    for script, group, named in zip(scripts, chosen, suppressed, strict=True):
         subject = Subject(
             script=script,
             shelf=shelf,
             candidate=config.profile is Profile.NEW or is_candidate(script, shelf),
             ruff=ruff.get(script.path, ()),
-            suppressions=read_suppressions(script),
+            suppressions=named,
             unfenced=config.unfenced,
             probe_with=probe_with,
             resolve_with=partial(resolve_script, builds=config.builds),
@@ -118,6 +137,12 @@ def _vet_parsed(
         findings += some
         undecided += others
     return findings, undecided
+
+
+def _named(suppressions: Iterable[Suppression], chosen: Iterable[Rule], rules: dict[str, Rule]) -> list[Rule]:
+    """Return the rules that suppressions name, where it is judged whether these are needed."""
+    judged = any(made.code == SUPPRESSION for made in chosen)
+    return [rules[one.code] for one in suppressions if one.code in rules] if judged else []
 
 
 def _ruff_codes(made: Rule, rules: dict[str, Rule]) -> set[str]:
@@ -154,7 +179,12 @@ def _judge(subject: Subject, chosen: list[Rule], tiers: frozenset[Tier]) -> Resu
             one for one in answers.findings(made) if made.security or not _is_covered(one, subject.suppressions)
         ]
     if subject.suppressions and any(made.code == SUPPRESSION for made in chosen):
-        informed = replace(subject, unused=_unused(subject.suppressions, answers, tiers))
+        unused = _unused(subject.suppressions, answers, tiers)
+        if unused and not (subject.candidate and subject.audiences == frozenset(Audience)):
+            # one that is needed with --strict or --new is needed
+            widest = replace(subject, candidate=True, audiences=frozenset(Audience), probe_with=lambda _: subject.probe)
+            unused = _unused(unused, Answers(widest, all_rules()), tiers)
+        informed = replace(subject, unused=unused)
         findings += Answers(informed, all_rules()).findings(all_rules()[SUPPRESSION])
     return findings, undecided
 

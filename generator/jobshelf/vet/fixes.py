@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobshelf.errors import EnvironmentFault, UsageError
-from jobshelf.script import Script, parse_script, syntax_tree
+from jobshelf.script import Script, parse_header, parse_script, syntax_tree
 from jobshelf.scripts.files import MOST_BYTES, is_url
 from jobshelf.vet.config import Config
 from jobshelf.vet.engine import vet_scripts, vet_targets
 from jobshelf.vet.finding import Finding, Report
+from jobshelf.vet.progress import Tell, tell_nobody
 from jobshelf.vet.rule import Edit, FixKind
 from jobshelf.vet.targets import Target, load
 
@@ -47,20 +48,36 @@ class Mended:
     report: Report
 
 
-def mend(targets: Sequence[Target], config: Config, *, unsafe: bool = False) -> Mended:
-    """Work out the safe fixes (and the unsafe ones) of every target. Writes nothing; see `write`.
+def mend(targets: Sequence[Target], config: Config, *, unsafe: bool = False, tell: Tell = tell_nobody) -> Mended:
+    """Work out the safe fixes (and the unsafe ones) of every target. Writes nothing; see `write`. `tell` hears how far it is.
 
     Raises UsageError for a URL, and what `vet_targets` raises.
     """
     if remote := next((target.path for target in targets if is_url(target.path)), None):
         raise UsageError(f"{remote} cannot be fixed in place", fix="download it, then fix the file")
-    first = vet_targets(targets, config)
+    first = vet_targets(targets, config, tell=tell)
     fixable = {finding.path for finding in first.findings if _is_wanted(finding, unsafe=unsafe)}
-    changed = [mend_script(load(target), config, unsafe=unsafe) for target in targets if target.path in fixable]
+    changed: list[Change] = []
+    for target in (target for target in targets if target.path in fixable):
+        changed.append(mend_script(load(target), config, unsafe=unsafe))
+        tell("scripts fixed", len(changed), len(fixable))
     changes = tuple(change for change in changed if change.before != change.after)
     mended = [parse_script(change.after.encode(), change.path) for change in changes]
     after = vet_scripts(mended, config) if mended else None
     return Mended(changes=changes, report=_merged(first, after))
+
+
+def why_no_diff(mended: Mended) -> str:
+    """Return, in one line, why there is nothing to show of fixes that changed nothing."""
+    findings = mended.report.findings
+    if not findings:
+        return "no fixes: nothing was found"
+    fixes = {kind: ", ".join(sorted({one.code for one in findings if one.fix is kind})) for kind in FixKind}
+    if refused := fixes[FixKind.SAFE]:
+        return f"no fixes: that of {refused} would change the code, and has to be made by hand"
+    if unsafe := fixes[FixKind.UNSAFE]:
+        return f"no safe fixes; --unsafe-fixes would also apply those of {unsafe}"
+    return "no fixes: what was found has to be corrected by hand"
 
 
 def mend_script(script: Script, config: Config, *, unsafe: bool = False) -> Change:
@@ -107,14 +124,21 @@ def _is_wanted(finding: Finding, *, unsafe: bool) -> bool:
 
 
 def _apply(text: str, findings: Sequence[Finding]) -> tuple[str, list[Finding]]:
-    """Apply the edits of the findings that do not overlap; a safe one only when the code stays what it was."""
-    code = _code(text)
+    """Apply the edits of the findings that do not overlap; a safe one only when the code stays what it was.
+
+    Each edit leaves a header that can be read, but two may not: one renames a key, the other adds it. The next round looks again.
+    """
+    code, reads = _code(text), _has_header(text)
     kept: list[Finding] = []
     for finding in findings:
         if _overlaps(finding.edits, [edit for other in kept for edit in other.edits]):
             continue
         if finding.fix is FixKind.SAFE and _code(_edited(text, [finding])) != code:
             continue
+        reads_after = _has_header(_edited(text, [*kept, finding]))
+        if reads and not reads_after:
+            continue
+        reads = reads_after
         kept.append(finding)
     return _edited(text, kept), kept
 
@@ -133,6 +157,10 @@ def _overlaps(edits: Iterable[Edit], taken: Iterable[Edit]) -> bool:
         for edit in edits
         for other in others
     )
+
+
+def _has_header(text: str) -> bool:
+    return parse_header(text)[0] is not None
 
 
 def _code(text: str) -> str | None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from jobshelf.vet.subject import Subject
+from jobshelf.vet.wheels import wheel_of
 
 # Modules whose distribution has another name. A value may name several distributions; any of them will do.
 PROVIDERS: dict[str, tuple[str, ...]] = {
@@ -122,8 +123,60 @@ SILENT = frozenset(
         "timm",
         "jinja2",
         "pyarrow",
+        # what pandas, polars and plotly read and write with
+        "bottleneck",
+        "fastexcel",
+        "fastparquet",
+        "html5lib",
+        "kaleido",
+        "lxml",
+        "numexpr",
+        "odfpy",
+        "openpyxl",
+        "tables",
+        "tabulate",
+        "xlrd",
+        "xlsxwriter",
+        # file systems of fsspec, drivers of SQLAlchemy
+        "adlfs",
+        "aiosqlite",
+        "asyncpg",
+        "gcsfs",
+        "psycopg2-binary",
+        "pymysql",
+        "s3fs",
+        # what servers, clients and notebooks take when it is there
+        "brotli",
+        "email-validator",
+        "h2",
+        "httptools",
+        "ipykernel",
+        "python-multipart",
+        "tzdata",
+        "uvloop",
     ]
 )
+# What an extra adds, where it is not the distribution that the extra is named after.
+EXTRAS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("accelerate", "rich"): ("rich",),
+    ("datasets", "audio"): ("soundfile", "torchcodec", "torch"),
+    ("datasets", "vision"): ("pillow",),
+    ("fastapi", "all"): ("httpx", "itsdangerous", "jinja2", "orjson", "python-multipart", "uvicorn"),
+    ("fastapi", "standard"): ("fastapi-cli", "httpx", "jinja2", "python-multipart", "uvicorn"),
+    ("huggingface-hub", "mcp"): ("mcp", "typer"),
+    ("pandas", "excel"): ("odfpy", "openpyxl", "xlrd", "xlsxwriter"),
+    ("pandas", "parquet"): ("pyarrow",),
+    ("pandas", "plot"): ("matplotlib",),
+    ("polars", "excel"): ("fastexcel", "openpyxl", "xlsxwriter"),
+    ("sentence-transformers", "train"): ("accelerate", "datasets"),
+    ("smolagents", "toolkit"): ("ddgs", "markdownify"),
+    ("transformers", "audio"): ("librosa", "phonemizer", "pyctcdecode"),
+    ("transformers", "torch"): ("accelerate", "torch"),
+    ("transformers", "vision"): ("pillow", "torchvision"),
+    ("trl", "liger"): ("liger-kernel",),
+    ("trl", "quantization"): ("bitsandbytes",),
+    ("trl", "vlm"): ("num2words", "pillow", "torchvision"),
+}
 _SEPARATORS = re.compile(r"[-_.]+")
 
 
@@ -161,6 +214,21 @@ def provides(distribution: str, module: str) -> bool:
     if any(distribution in PROVIDERS.get(prefix, ()) for prefix in prefixes):
         return True
     return distribution in {form for prefix in prefixes for form in _spellings(normalised(prefix))}
+
+
+def holds(distribution: str, module: str) -> bool:
+    """Tell whether `module` comes from the distribution (normalised): by the names, or by its wheel where one is at hand."""
+    if provides(distribution, module):
+        return True
+    wheel = wheel_of(distribution)
+    return wheel is not None and wheel.holds(module)
+
+
+def brought_by(distribution: str, extra: str) -> frozenset[str]:
+    """Return the distributions that an extra may add: by the table, by its wheel, and the one that is called like the extra."""
+    wheel = wheel_of(distribution)
+    told = wheel.brought_by(extra) if wheel else frozenset()
+    return told | {normalised(extra), *EXTRAS.get((distribution, normalised(extra)), ())}
 
 
 def _spellings(name: str) -> tuple[str, ...]:

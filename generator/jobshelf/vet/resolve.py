@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ _TIMEOUT_SECONDS = 120
 _NO_WHEEL = re.compile(
     r"building (?:from source|source distributions)\b.{0,200}? is disabled", re.IGNORECASE | re.DOTALL
 )
+# What `uv run` and `uv lock --script` read, and `uv pip compile` does not.
+_UNSEEN_BY_COMPILE = frozenset({"index", "sources"})
 _NO_NETWORK = ("error sending request", "failed to fetch", "dns error", "operation timed out", "could not connect")
 
 
@@ -53,10 +55,12 @@ class Resolution:
     @cached_property
     def versions(self) -> dict[str, Attempt]:
         """Whether the header resolves for Linux, by Python: the lowest of the header, and that of Jobs."""
-        lowest = minimum_python(self.script.require().requires_python) or JOBS_PYTHON
+        header = self.script.require()
+        lowest = minimum_python(header.requires_python) or JOBS_PYTHON
+        resolves = _locks if _UNSEEN_BY_COMPILE & header.tool("uv").keys() else _compiles
         with _copy(self.script) as path:
             return {
-                f"{major}.{minor}": _compiles(path, f"{major}.{minor}", *self._build)
+                f"{major}.{minor}": self._named(resolves(path, f"{major}.{minor}", *self._build), path)
                 for major, minor in sorted({lowest, max(lowest, JOBS_PYTHON)})
             }
 
@@ -71,7 +75,12 @@ class Resolution:
     def audit(self) -> tuple[Attempt, tuple[str, ...]]:
         """Whether the audit took place, and what it found: "package version id summary"."""
         with _copy(self.script) as path:
-            return _audit(path, self.advisories_url, *self._build)
+            attempt, advisories = _audit(path, self.advisories_url, *self._build)
+        return self._named(attempt, path), advisories
+
+    def _named(self, attempt: Attempt, copy: Path) -> Attempt:
+        """Return what uv said of the copy, as said of the script."""
+        return replace(attempt, reason=attempt.reason.replace(str(copy), self.script.path))
 
 
 @contextmanager
@@ -85,13 +94,20 @@ def _copy(script: Script) -> Iterator[Path]:
 
 def _compiles(path: Path, python: str, *build: str) -> Attempt:
     target = ("--python-version", python, "--python-platform", "linux")
-    return _attempt("pip", "compile", str(path), *target, "--no-header", "--quiet", *build)
+    return _attempt("pip", "compile", str(path), *target, "--no-header", "--quiet", *build, folder=path.parent)
+
+
+def _locks(path: Path, python: str, *build: str) -> Attempt:
+    """Resolve with the indexes and sources of the header, for every platform at once; where that fails, without them for Linux."""
+    locked = _attempt("lock", "--script", str(path), "--dry-run", "--quiet", *build, folder=path.parent)
+    return locked if locked.ok or locked.undecided or not _compiles(path, python, *build).ok else Attempt(ok=True)
 
 
 def _audit(path: Path, service: str | None, *build: str) -> tuple[Attempt, tuple[str, ...]]:
     where = ["--service-url", service] if service else []
     preview = ["--preview-features", "audit-command,json-output"]
-    done = _run("audit", "--script", str(path), "--output-format", "json", *preview, *where, *build)
+    asked = ["audit", "--script", str(path), "--output-format", "json", *preview, *where, *build]
+    done = _run(*asked, folder=path.parent)
     try:
         document = json.loads(done.stdout)
     except json.JSONDecodeError:
@@ -108,8 +124,8 @@ def _advisories(document: dict[str, Any]) -> list[str]:
     ]
 
 
-def _attempt(*arguments: str) -> Attempt:
-    done = _run(*arguments)
+def _attempt(*arguments: str, folder: Path | None = None) -> Attempt:
+    done = _run(*arguments, folder=folder)
     if done.returncode == 0:
         return Attempt(ok=True)
     text = done.stderr.strip()
@@ -124,10 +140,13 @@ def _reason(text: str) -> str:
     return f"a package has no wheel, and to build it would run its code here (--allow-build does): {_one_line(text)}"
 
 
-def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def _run(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run uv in `folder`: in the working folder, the settings of the project there would be those of the script too."""
     command = [uv_binary(), "--no-progress", *arguments]
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False)
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False, cwd=folder
+        )
     except subprocess.TimeoutExpired:
         return subprocess.CompletedProcess(command, 124, "", f"operation timed out after {_TIMEOUT_SECONDS} s")
 

@@ -106,8 +106,9 @@ def bad_args_exit(subject: Subject) -> Iterator[Hit | Inconclusive]:
     ## What it does
 
     Runs the script with an option that does not exist and, when something is required, with no arguments at all. Both must exit with 2,
-    with a message on stderr and nothing on stdout. Where the script leaves unknown options to the parser of a library (TrlParser,
-    HfArgumentParser), which is a stub here, only the missing arguments are tried; a rehearsal tries both.
+    with a message on stderr and nothing on stdout. Where a parser of TRL or transformers reads the options (TrlParser,
+    HfArgumentParser), or of a library that is not installed beside jobshelf, that parser is a stub here and refuses nothing: then only
+    missing arguments are tried. A rehearsal, with the real parser, tries both.
 
     ## Why is this bad?
 

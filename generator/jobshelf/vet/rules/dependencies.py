@@ -16,11 +16,12 @@ from packaging.version import InvalidVersion, Version
 
 from jobshelf.script import Header
 from jobshelf.vet.header_text import Place, insert_key, place_of_key, place_of_string, remove_line, replace
-from jobshelf.vet.imports import PROVIDERS, SILENT, Import, normalised, provides, third_party
+from jobshelf.vet.imports import PROVIDERS, SILENT, Import, brought_by, holds, normalised, provides, third_party
 from jobshelf.vet.rule import Audience, Edit, FixKind, Hit, Inconclusive, Severity, Tier, rule
 from jobshelf.vet.rules.provenance import lies_beside
 from jobshelf.vet.subject import Subject
 from jobshelf.vet.uv_settings import is_duration, parse_date
+from jobshelf.vet.wheels import wheel_of
 
 _HEADER = ("UVS101", "UVS103")
 _VALID = (*_HEADER, "UVS201")
@@ -57,6 +58,7 @@ _ALONG = {
     "vllm": ("torch", "transformers", "huggingface_hub", "numpy", "openai", "PIL"),
 }
 # What a notebook that runs in a browser has without a package.
+_IMPORTERS = frozenset({"__import__", "import_module", "run_module"})
 _OF_THE_BROWSER = frozenset({"js", "micropip", "pyodide", "pyodide_js"})
 _HEARD = frozenset({*_ALONG, *(name for names in PROVIDERS.values() for name in names)})
 
@@ -550,8 +552,9 @@ def undeclared_or_unused_import(subject: Subject) -> Iterator[Hit]:
     """An import has no dependency, or a dependency no import.
 
     ## What it does
-    Compares the third-party imports, wherever they stand, with `dependencies`. An import that no dependency provides is
-    an error. On a shelf and with `--strict`, two more are warnings: an import that only another dependency brings along,
+    Compares the third-party imports, wherever they stand, with `dependencies` and what their extras add. Which modules a distribution
+    holds is read from its name, from a table of those that are called otherwise, and from its wheel where one is installed beside jobshelf
+    or lies in uv's cache. An import that no dependency provides is an error. On a shelf and with `--strict`, two more are warnings: an import that only another dependency brings along,
     and a dependency that is neither imported nor named in a string, nor known to work unseen (accelerators, codecs), nor
     marked `# used by: ...` on its line. Imports under `try ... except ImportError` and for type checkers need no dependency.
 
@@ -581,35 +584,83 @@ def undeclared_or_unused_import(subject: Subject) -> Iterator[Hit]:
 
     ## How to fix or suppress
     `uv add --script FILE "requests>=2.32,<3"` adds one; `jobshelf vet --fix --unsafe-fixes` takes an unused one out when it
-    has a line of its own. The rule is wrong about a distribution whose name has nothing in common with its module:
+    has a line of its own, every import is accounted for, and no `trust_remote_code` loads code that may need it. The rule is wrong about a distribution whose name has nothing in common with its module:
     `# vet: ignore[UVS206] -- reason`.
     """
     header = subject.script.header
     if header is None or subject.script.tree is None:
         return
     declared = {normalised(parsed.name): text for text, parsed in _requirements(subject)}
-    extras = {normalised(extra) for _, parsed in _requirements(subject) for extra in parsed.extras}
     imports = list(third_party(subject))
-    undeclared = list(_undeclared(subject, imports, declared, extras, _by_address(subject)))
-    yield from undeclared
-    if Audience.SHELF not in subject.audiences:
-        return
-    # one of them may come from a dependency of another name, or remote code may need it
-    unclear = undeclared or "trust_remote_code" in subject.script.text
+    unmatched = list(_unmatched(subject, imports, declared))
+    yield from _undeclared(subject, imports, unmatched, declared)
+    if Audience.SHELF in subject.audiences:
+        yield from _unused(subject, imports, declared, unclear=bool(unmatched) or _imports_by_value(subject))
+
+
+def _unmatched(subject: Subject, imports: list[Import], declared: dict[str, str]) -> Iterator[Import]:
+    """Yield the imports that no dependency is known to hold, one for each top-level name."""
+    seen: set[str] = set()
+    for one in imports:
+        if one.top in _OF_THE_BROWSER or one.top in seen or any(provides(name, one.module) for name in declared):
+            continue
+        if any(holds(name, one.module) for name in _with_all_extras(subject)):
+            continue
+        if lies_beside(subject.script.path, one.top):
+            continue
+        if not one.optional:
+            seen.add(one.top)
+        yield one
+
+
+def _with_all_extras(subject: Subject) -> frozenset[str]:
+    """Return the distributions of the header and those that their extras add."""
+    return frozenset().union(*(_with_extras(parsed) for _, parsed in _requirements(subject)))
+
+
+def _with_extras(parsed: Requirement) -> frozenset[str]:
+    """Return the distribution and those that its extras add."""
+    name = normalised(parsed.name)
+    return frozenset({name}).union(*(brought_by(name, extra) for extra in sorted(parsed.extras)))
+
+
+def _imports_by_value(subject: Subject) -> bool:
+    """Tell whether a module's name is worked out while the script runs, so that it cannot be read here."""
+    return any(
+        isinstance(call.func, ast.Name | ast.Attribute)
+        and (call.func.id if isinstance(call.func, ast.Name) else call.func.attr) in _IMPORTERS
+        and not (call.args and isinstance(call.args[0], ast.Constant))
+        for call in subject.nodes(ast.Call)
+    )
+
+
+def _unused(subject: Subject, imports: list[Import], declared: dict[str, str], *, unclear: bool) -> Iterator[Hit]:
+    """Report dependencies that nothing imports. With `unclear` imports one of them may be needed under another name: none is taken out."""
+    header = subject.script.header
+    remote = "trust_remote_code" in subject.script.text
     used_words = _words(subject)
-    for name, text in declared.items():
+    for name, text in declared.items() if header else ():
         place = _place(subject, header, text)
         marked = "# used by:" in subject.lines[place.line - 1]
-        if not (marked or name in SILENT or name in used_words or _is_imported(name, imports)):
-            yield Hit(
-                **place.span(),
-                message=f"dependency '{name}' is never imported",
-                found=f'"{text}"',
-                expected="an import of it, or '# used by: ...' on its line",
-                advice="remove it, or say on its line what uses it: '# used by: ...'",
-                severity=Severity.WARNING,
-                edits=() if unclear else _removal(subject, place, text),
-            )
+        if marked or name in SILENT or name in used_words or _is_used(text, imports):
+            continue
+        needed = "the model's own code (trust_remote_code) may need it: say so" if remote else "remove it, or say"
+        yield Hit(
+            **place.span(),
+            message=f"dependency '{name}' is never imported",
+            found=f'"{text}"',
+            expected="an import of it, or '# used by: ...' on its line",
+            advice=f"{needed} on its line{'' if remote else ' what uses it'}: '# used by: ...'",
+            severity=Severity.WARNING,
+            edits=() if unclear or remote else _removal(subject, place, text),
+        )
+
+
+def _is_used(text: str, imports: list[Import]) -> bool:
+    """Tell whether the dependency, or an extra of it, holds something that is imported."""
+    parsed = parse_requirement(text)
+    names = _with_extras(parsed) if parsed else frozenset()
+    return any(holds(name, one.module) for name in sorted(names) for one in imports)
 
 
 def _by_address(subject: Subject) -> list[str]:
@@ -623,19 +674,14 @@ def _by_address(subject: Subject) -> list[str]:
 
 
 def _undeclared(
-    subject: Subject, imports: list[Import], declared: dict[str, str], extras: set[str], by_address: list[str]
+    subject: Subject, imports: list[Import], unmatched: list[Import], declared: dict[str, str]
 ) -> Iterator[Hit]:
-    reported: set[str] = set()
     # a distribution of which nothing is known may hold a module of any name
     unheard = [name for name in declared if name not in SILENT | _HEARD]
-    for one in imports:
-        if one.optional or one.top in reported or any(provides(name, one.module) for name in {*declared, *extras}):
-            continue
-        if one.top in _OF_THE_BROWSER or lies_beside(subject.script.path, one.top):
-            continue
-        reported.add(one.top)
-        along = next((name for name in (*declared, *extras) if one.top in _ALONG.get(name, ())), None)
-        unknown = next((name for name in (*by_address, *unheard) if not _is_imported(name, imports)), None)
+    known = sorted(_with_all_extras(subject))
+    for one in (one for one in unmatched if not one.optional):
+        along = next((name for name in known if _brings_along(name, one)), None)
+        unknown = next((name for name in (*_by_address(subject), *unheard) if not _is_imported(name, imports)), None)
         reason = f" by name ('{along}' brings it along)" if along else ""
         reason = reason or (f" by name ('{unknown}' may bring it)" if unknown else "")
         if reason and Audience.SHELF not in subject.audiences:
@@ -651,16 +697,28 @@ def _undeclared(
         )
 
 
+def _brings_along(distribution: str, one: Import) -> bool:
+    """Tell whether the module comes with what the distribution itself requires."""
+    if one.top in _ALONG.get(distribution, ()):
+        return True
+    wheel = wheel_of(distribution)
+    return wheel is not None and any(provides(name, one.module) for name in wheel.brings())
+
+
 def _is_imported(distribution: str, imports: list[Import]) -> bool:
     return any(provides(distribution, one.module) for one in imports)
 
 
 def _words(subject: Subject) -> set[str]:
-    """Return the words of the script's strings, as distribution names: `import_module("x")`, `report_to="trackio"`."""
+    """Return the words of the script's strings, as distribution names: `import_module("x")`, `report_to="trackio"`, `"mysql+pymysql://..."`."""
     values = (
         node.value for node in subject.nodes(ast.Constant) if isinstance(node.value, str) and len(node.value) < 80
     )
-    return {normalised(part) for value in values for part in (value, value.partition(".")[0])}
+    return {
+        normalised(part)
+        for value in values
+        for part in (value, value.partition(".")[0], *(value.partition("://")[0].split("+") if "://" in value else ()))
+    }
 
 
 def _removal(subject: Subject, place: Place, text: str) -> tuple[Edit, ...]:
@@ -673,7 +731,8 @@ def unresolvable(subject: Subject) -> Iterator[Hit | Inconclusive]:
     """The dependencies cannot be resolved.
 
     ## What it does
-    Asks `uv pip compile` for Linux, once for the lowest Python of the header and once for Python 3.12, that of Jobs.
+    Asks `uv pip compile` for Linux, once for the lowest Python of the header and once for Python 3.12, that of Jobs. A header with
+    indexes or sources of its own is resolved by `uv lock --script`, which reads them.
     Needs `--online`. Nothing is built: where a package has no wheel the rule is inconclusive, unless `--allow-build` is given.
 
     ## Why is this bad?

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import difflib
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from functools import lru_cache
@@ -18,8 +19,10 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from jobshelf.script import CLOSING, OPENING, Header, Problem, parse_header
 from jobshelf.vet.header_text import comment_run, insert_key, place_of_key, place_of_line, place_of_string, replace
+from jobshelf.vet.imports import PROVIDERS, normalised, third_party
 from jobshelf.vet.ruff import JOBS_PYTHON, SYNTAX, admits_some_python, minimum_python
 from jobshelf.vet.rule import Audience, Edit, FixKind, Hit, Inconclusive, Severity, Tier, rule
+from jobshelf.vet.rules.provenance import lies_beside
 from jobshelf.vet.subject import Subject
 from jobshelf.vet.uv_settings import KINDS, wrong_settings
 
@@ -71,7 +74,8 @@ def header_missing(subject: Subject) -> Iterator[Hit]:
     ```
 
     ## How to fix or suppress
-    `jobshelf vet --fix` rewrites a near miss. `uv init --script FILE` writes a first header. A file that is not meant
+    `jobshelf vet --fix` rewrites a near miss. `uv add --script FILE PACKAGE ...` writes a first header, `uv init --script FILE` one
+    without dependencies. A file that is not meant
     as a UV script should not be named on the command line; inside a folder, files without anything like a header are
     left alone.
     """
@@ -91,8 +95,20 @@ def header_missing(subject: Subject) -> Iterator[Hit]:
             message="the script has no PEP 723 header, so uv installs nothing for it",
             found=f"no line that is exactly '{OPENING}'",
             expected="a header above the docstring",
-            advice=f"uv init --script {subject.script.path}",
+            advice=_first_header(subject),
         )
+
+
+def _first_header(subject: Subject) -> str:
+    """Return the command that writes a first header; which versions were tried is not for `--fix` to guess."""
+    imported = {one.top: one for one in third_party(subject) if not one.optional}
+    names = {
+        next(iter(PROVIDERS.get(name, ())), normalised(name))
+        for name in imported
+        if not lies_beside(subject.script.path, name)
+    }
+    path = shlex.quote(subject.script.path)
+    return f"uv add --script {path} {' '.join(sorted(names))}" if names else f"uv init --script {path}"
 
 
 def _uv_reads(text: str) -> bool:

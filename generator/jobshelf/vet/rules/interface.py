@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
-from jobshelf.forms import TAKEN_BY_HF
 from jobshelf.interface import Argument, Run, imported_modules, run_with
 from jobshelf.stub.modules import real_modules
 from jobshelf.vet import flow
@@ -219,8 +218,10 @@ def examples_drift(subject: Subject) -> Iterator[Hit | Inconclusive]:
 
     Reads every `uv run` and `hf jobs uv run` line of the docstring. Each must be a command that a shell can read; a script it names
     must be this one; every option after it must exist in the parser, as captured in a run with stubbed imports, and that parser must
-    accept the whole of it (where the script leaves unknown options to TrlParser or HfArgumentParser, these are not judged). A `--json`, `--quiet`, `-q`, `--format` or `--no-truncate` for the script must come after a `--`, because
-    `hf` takes these for itself wherever they stand before one. For scripts of a shelf
+    accept the whole of it. Options that a parser of TRL or transformers reads (TrlParser, HfArgumentParser), or of a library that is not
+    installed beside jobshelf, are not judged: in such a run that parser is a stub, which does not know them. A `--json`, `--quiet`, `-q`,
+    `--format` or `--no-truncate` for the script must come after a `--`, because `hf` takes these for itself wherever they stand before one.
+    For scripts of a shelf
     there must be one line of each kind, the URL must be the shelf's, and `--secrets HF_TOKEN` (there or in `[tool.hf-jobs]`) must be
     given exactly when a token is needed.
 
@@ -665,6 +666,8 @@ def _taken_by_hf(command: _Command) -> Iterator[Hit]:
     """Report an argument that never reaches the script; see `forms.TAKEN_BY_HF`."""
     if not command.on_jobs or "--" in (*command.options, *command.words_after[:1]):
         return
+    from jobshelf.forms import TAKEN_BY_HF
+
     for word in command.words_after:
         if word.partition("=")[0] in TAKEN_BY_HF:
             yield Hit(
@@ -716,7 +719,7 @@ def _unknown_flags(subject: Subject, commands: list[_Command]) -> Iterator[Hit |
 
 
 def hands_words_on(subject: Subject) -> bool:
-    """Tell whether the parser of a library, such as TrlParser, reads the words: which it knows cannot be told."""
+    """Tell whether a parser of TRL, transformers or a library that is not installed reads the words: which it knows cannot be told."""
     return parses_by_library(subject)
 
 
