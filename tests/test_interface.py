@@ -550,6 +550,22 @@ def test_an_example_that_stands_twice_is_run_once_and_reported_twice(monkeypatch
     assert asked == [("a", "b"), ("c",)]
 
 
+def test_temporary_names_are_the_same_in_every_run() -> None:
+    source = """
+    import sys
+    import tempfile
+
+    with tempfile.NamedTemporaryFile(prefix="rows-", suffix=".csv") as file:
+        sys.exit(f"{tempfile.gettempdir()} {file.name} {tempfile.mkdtemp()}")
+    """
+    first, second = run(source), run(source)
+    assert first.help.stderr == second.help.stderr == "/tmp /tmp/rows-00000000.csv /tmp/tmp00000001\n"
+    assert [event.name for event in first.help.events] == [event.name for event in second.help.events]
+    messages = [finding.message for finding in vet_text(textwrap.dedent(source), select=["UVS901"]).findings]
+    assert messages == [finding.message for finding in vet_text(textwrap.dedent(source), select=["UVS901"]).findings]
+    assert messages
+
+
 def test_a_script_that_waits_for_ever_is_given_up(surroundings: dict[str, object]) -> None:
     found = run("import threading; threading.Event().wait()")
     assert found.help.ended == "it did not end within 6 s"

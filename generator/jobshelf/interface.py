@@ -20,7 +20,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +135,11 @@ class StubProcess:
             start_new_session=True,  # Ctrl-C is for the tool, which then ends this process
             env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0"},
         )
-        self.missing: str | None = self._answer()["missing"]
+
+    @cached_property
+    def missing(self) -> str | None:
+        """What this system lacks of the fence, as the process says when it is ready; None when nothing."""
+        return self._answer()["missing"]
 
     @property
     def alive(self) -> bool:
@@ -147,6 +151,7 @@ class StubProcess:
 
         The source of the request before is not sent again: the process still has it.
         """
+        _ = self.missing  # what it says first, before it answers
         source, told = request["source"], dict(request)
         if source == self._sent:
             del told["source"]
@@ -158,7 +163,8 @@ class StubProcess:
             raise self._failed("ended") from None
         answer = self._answer()
         if "fault" in answer:
-            raise self._failed(f"could not run it: {' '.join(str(answer['fault']).split())[-200:]}")
+            fault = str(answer["fault"]).replace(self._folder, "")
+            raise self._failed(f"could not run it: {' '.join(fault.split())[-200:]}")
         return answer
 
     def close(self) -> None:
@@ -196,6 +202,11 @@ class StubProcess:
             f"the process that runs scripts with stubbed imports {what}",
             fix="run the command again, or add --no-stub and read the script yourself",
         )
+
+
+def start_early() -> None:
+    """Start the process behind `probe` where nothing waits for it yet: it gets ready while the caller does something else."""
+    _process()
 
 
 def probe(script: Script, *, unfenced: bool = False) -> Probe:

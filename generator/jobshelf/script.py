@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import gc
-import hashlib
 import re
 import tomllib
 import warnings
@@ -98,6 +97,8 @@ class Script:
     @property
     def sha256(self) -> str:
         """Hex digest of the file's bytes."""
+        import hashlib  # loads OpenSSL, and few ask
+
         return hashlib.sha256(self.data).hexdigest()
 
     @property

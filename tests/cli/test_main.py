@@ -107,7 +107,7 @@ def test_vet_reports_and_fixes(jobshelf, tmp_path):
     path.write_text('#/// script\n# dependancies = []\n# ///\n"""Do it"""\n')
     found = jobshelf("vet", "x.py", "--no-stub", "--select", "UVS1", cwd=tmp_path)
     assert found.returncode == 1
-    assert re.match(r"x.py:1:1: UVS101 ", found.stdout)
+    assert re.match(r"x.py:1:1: error: UVS101 ", found.stdout)
     listed = json.loads(jobshelf("vet", "--no-stub", "--output-format", "json", cwd=tmp_path).stdout)
     assert listed["version"] == 1
     assert {"code", "name", "severity", "path", "line", "column", "end_line", "end_column", "message", "fix"} == set(
@@ -119,6 +119,28 @@ def test_vet_reports_and_fixes(jobshelf, tmp_path):
     fixed = jobshelf("vet", "x.py", "--no-stub", "--fix", "--select", "UVS101,UVS104", cwd=tmp_path)
     assert (fixed.returncode, fixed.stderr) == (0, "fixed x.py: UVS101, UVS104\n")
     assert path.read_text().startswith("# /// script\n# dependencies = []\n")
+
+
+def test_a_diff_is_printed_or_said_why_there_is_none(jobshelf, tmp_path):
+    path = tmp_path / "x.py"
+    path.write_text("#/// script\n# dependencies = []\n# ///\n")
+    shown = jobshelf("vet", "x.py", "--no-stub", "--fix", "--diff", cwd=tmp_path)
+    assert (shown.returncode, shown.stderr) == (1, "")
+    assert shown.stdout.startswith("--- a/x.py\n+++ b/x.py\n@@ -1,3 +1,3 @@\n-#/// script\n+# /// script\n")
+    path.write_text("import undeclared\n")
+    none = jobshelf("vet", "x.py", "--no-stub", "--fix", "--diff", cwd=tmp_path)
+    assert (none.returncode, none.stdout) == (1, "")
+    assert none.stderr.startswith("no fixes: what was found has to be corrected by hand\nx.py:1:1: error: UVS101 ")
+    assert path.read_text() == "import undeclared\n"
+
+
+def test_a_file_without_a_header_is_told_what_writes_one(jobshelf, tmp_path):
+    (tmp_path / "my script.py").write_text("import os\nimport yaml\nimport requests\n\nprint(os, yaml, requests)\n")
+    told = jobshelf("vet", "my script.py", "--no-stub", "--fix", cwd=tmp_path)
+    assert told.returncode == 1
+    assert "    fix: uv add --script 'my script.py' pyyaml requests\n" in told.stdout
+    (tmp_path / "alone.py").write_text("print(1)\n")
+    assert "    fix: uv init --script alone.py\n" in jobshelf("vet", "alone.py", "--no-stub", cwd=tmp_path).stdout
 
 
 def test_the_catalogue_is_clean_under_strict(jobshelf):

@@ -46,14 +46,28 @@ def report(profile: Profile = Profile.DEFAULT) -> Report:
 def test_text_says_where_what_and_the_fix() -> None:
     lines = render(report(), "text").splitlines()
     assert lines[:3] == [
-        "a,b.py:3:20: UVS202 no bounds",
+        "a,b.py:3:20: error: UVS202 no bounds",
         '    found "polars", expected a lower and an upper bound',
         '    fix: write "polars>=2.1,<3" [--fix --unsafe-fixes]',
     ]
     assert lines[-2] == "c.py: UVS901 inconclusive: timed out"
     assert lines[-1] == "3 scripts: 1 error, 1 warning, 1 hint; 1 inconclusive, which is not a pass."
     assert "\x1b" not in render(report(), "text")
-    assert "\x1b[31mUVS202\x1b[0m" in render(report(), "text", colour=True)
+    assert "\x1b[31merror: UVS202\x1b[0m" in render(report(), "text", colour=True)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_each_finding_shows_its_severity(form: str) -> None:
+    text, one_a_line = render(report(), form), form in {"text", "github", "markdown"}
+    words = {"github": "notice", "sarif": "note"}
+    for code, severity in (("UVS202", "error"), ("UVS102", "warning"), ("UVS601", words.get(form, "hint"))):
+        places = [line for line in text.splitlines() if f"{code} " in line] if one_a_line else [text]
+        assert places
+        assert all(severity in place for place in places)
+
+
+def test_each_line_of_the_statistics_shows_its_severity() -> None:
+    assert [line.split()[2] for line in statistics(report()).splitlines()] == ["warning", "error", "hint"]
 
 
 def test_json_has_the_fields_of_version_1_and_nothing_else() -> None:

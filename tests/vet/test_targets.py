@@ -115,3 +115,93 @@ def test_a_folder_that_looks_like_a_file_is_read_as_a_folder(folder: Path) -> No
     assert names("a.py") == ["a.py/b.py"]
     with pytest.raises(UsageError, match="names no host"):
         collect(["https://"])
+
+
+def test_what_git_ignores_is_skipped_in_a_folder(folder: Path) -> None:
+    for name in (
+        "a.py",
+        "data/b.py",
+        "data/keep.py",
+        "sub/c.py",
+        "sub/made.py",
+        ".hidden/d.py",
+        "dist/e.py",
+        "new/f.py",
+    ):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(SCRIPT)
+    (folder / ".gitignore").write_text("data/\n")
+    (folder / "sub" / ".gitignore").write_text("made.py\n")
+    git(folder, "init", "-q")
+    git(folder, "add", "-A")
+    git(folder, "add", "-f", "data/keep.py")
+    (folder / "a.py").unlink()
+    (folder / "new" / "g.py").write_text(SCRIPT)
+    assert names(".") == ["data/keep.py", "new/f.py", "new/g.py", "sub/c.py"]
+    assert names("sub") == ["sub/c.py"]
+    assert names("data/b.py") == ["data/b.py"], "a file that is named is meant"
+
+
+def test_a_folder_that_git_ignores_is_searched_when_it_is_named(folder: Path) -> None:
+    (folder / "made").mkdir()
+    (folder / "made" / "a.py").write_text(SCRIPT)
+    (folder / ".gitignore").write_text("made/\n")
+    git(folder, "init", "-q")
+    assert names(".") == []
+    assert names("made") == ["made/a.py"]
+
+
+def test_repositories_inside_a_repository_are_searched(folder: Path) -> None:
+    for inner in ("inner", "module"):
+        (folder / inner).mkdir()
+        (folder / inner / "a.py").write_text(SCRIPT)
+        (folder / inner / "made.py").write_text(SCRIPT)
+        (folder / inner / ".gitignore").write_text("made.py\n")
+        git(folder / inner, "init", "-q")
+        git(folder / inner, "add", "-A")
+        git(folder / inner, "commit", "-qm", "first")
+    git(folder, "init", "-q")
+    git(folder, "add", "module")
+    assert names(".") == ["inner/a.py", "module/a.py"]
+    (folder / "module" / ".git").rename(folder / "module" / ".moved")
+    assert "module/a.py" not in names("."), "what a submodule holds that is not there is not known"
+
+
+def test_no_program_that_a_repository_names_is_run(folder: Path) -> None:
+    (folder / "a.py").write_text(SCRIPT)
+    git(folder, "init", "-q")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", "first")
+    git(folder, "config", "core.fsmonitor", f"touch {folder}/ran #")
+    assert names(".") == ["a.py"]
+    assert names(".", since="HEAD") == []
+    assert not (folder / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("rows.parquet", b"PAR1\x15\x04\x15\x80\xff"),
+        ("rows.csv", b"import,requests\n1,2\n"),
+        ("plot.png", b"\x89PNG\r\n\x1a\n\x00\x00"),
+        ("notes.md", b"# Notes\n"),
+        ("LICENSE", b"Apache License\n"),
+    ],
+)
+def test_a_data_file_is_not_taken_for_python(folder: Path, name: str, data: bytes) -> None:
+    (folder / name).write_bytes(data)
+    with pytest.raises(UsageError, match=f"{name} is not a Python file"):
+        collect([name])
+    assert names(".") == []
+
+
+def test_a_script_by_another_name_is_taken(folder: Path) -> None:
+    for name, text in {
+        "clean-up": "#!/usr/bin/env -S uv run --script\nprint(1)\n",
+        "hook": "#!/usr/bin/python3\nprint(1)\n",
+        "job.txt": SCRIPT,
+        "empty.py": "",
+        "window.pyw": "print(1)\n",
+    }.items():
+        (folder / name).write_text(text)
+        assert names(name) == [name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from jobshelf.cli.parser import Verbs
@@ -13,7 +14,8 @@ from jobshelf.errors import UsageError
 
 if TYPE_CHECKING:
     from jobshelf.rehearse import Verdict
-    from jobshelf.vet import Report
+    from jobshelf.vet import Config, Report, Target
+    from jobshelf.vet.progress import Progress
 
 FORMATS = ("text", "json", "github", "sarif", "markdown")
 
@@ -69,7 +71,7 @@ def _add_vet(verbs: Verbs) -> None:
 
 def _vet(arguments: argparse.Namespace) -> int:
     from jobshelf.vet import Profile, collect, load_config, vet_targets
-    from jobshelf.vet.fixes import mend, write
+    from jobshelf.vet.progress import Progress
 
     if arguments.unsafe_fixes and not (arguments.fix or arguments.diff):
         raise UsageError("--unsafe-fixes does nothing by itself", fix="add --fix, or --diff to see them first")
@@ -84,13 +86,29 @@ def _vet(arguments: argparse.Namespace) -> int:
         unfenced=arguments.unfenced,
         builds=arguments.allow_build,
     )
-    targets = collect(arguments.targets, since=arguments.changed)
-    if not (arguments.fix or arguments.diff):
-        return _print_report(vet_targets(targets, config), arguments)
-    mended = mend(targets, config, unsafe=arguments.unsafe_fixes)
+    progress = Progress(sys.stderr)
+    try:
+        targets = collect(arguments.targets, since=arguments.changed, tell=progress)
+        if arguments.fix or arguments.diff:
+            return _fix(targets, config, arguments, progress)
+        report = vet_targets(targets, config, tell=progress)
+    finally:
+        progress.clear()
+    return _print_report(report, arguments)
+
+
+def _fix(targets: Sequence[Target], config: Config, arguments: argparse.Namespace, progress: Progress) -> int:
+    from jobshelf.vet.fixes import mend, why_no_diff, write
+    from jobshelf.vet.report import render
+
+    mended = mend(targets, config, unsafe=arguments.unsafe_fixes, tell=progress)
+    progress.clear()
     if arguments.diff:
         say("".join(change.diff() for change in mended.changes), end="")
-        return 1 if mended.changes else mended.report.exit_code
+        if mended.changes:
+            return 1
+        say(f"{why_no_diff(mended)}\n{render(mended.report, 'text')}", end="", file=sys.stderr)
+        return mended.report.exit_code
     write(mended.changes)
     for change in mended.changes:
         say(f"fixed {change.path}: {', '.join(one.code for one in change.applied)}", file=sys.stderr)

@@ -6,7 +6,6 @@ A stub answers every question in some way, says so in the trace (`guess`) when t
 from __future__ import annotations
 
 import importlib.machinery
-import importlib.metadata
 import sys
 import types
 from collections.abc import Callable, Iterator, Sequence
@@ -235,6 +234,8 @@ class StubFinder:
 
 def install(trace: Trace, doubles: dict[str, Callable[[types.ModuleType], None]]) -> None:
     """Stub all imports of this process from now on."""
+    import importlib.metadata  # slow to load, and the rules, which import this module too, do not need it
+
     Stub.trace = trace
     sys.meta_path.insert(0, StubFinder(doubles))
     real_version = importlib.metadata.version

@@ -18,7 +18,9 @@ import atexit
 import contextlib
 import fcntl
 import gc
+import importlib.metadata  # noqa: F401 -- `modules.install` uses it: loaded here once, not in each child
 import io
+import itertools
 import json
 import os
 import resource
@@ -391,6 +393,9 @@ def _settle(paths: _Paths, arguments: list[str]) -> None:
     os.environ.update(paths.environment())
     sys.argv = [paths.script, *arguments]
     sys.dont_write_bytecode = True
+    if tempfile := sys.modules.get("tempfile"):  # the same names in every run, since a message may quote them
+        tempfile.tempdir = str(paths.folders.temporary)
+        tempfile._name_sequence = map("{:08}".format, itertools.count())
 
 
 def _watch(recorder: capture.Recorder) -> None:

@@ -53,7 +53,7 @@ def _text(report: Report, *, colour: bool) -> str:
 
     def block(one: Finding) -> Iterator[str]:
         place = paint("1", f"{printable(one.path)}:{one.line}:{one.column}:")
-        yield f"{place} {paint(_COLOURS[one.severity], one.code)} {one.message}\n"
+        yield f"{place} {paint(_COLOURS[one.severity], f'{one.severity.value}: {one.code}')} {one.message}\n"
         if one.found or one.expected:
             yield f"    {_sides(one)}\n"
         yield f"    fix: {one.advice}{_FIXES[one.fix]}\n"

@@ -121,7 +121,7 @@ def _ask(options: list[str], files: list[str], folder: Path) -> list[dict[str, A
     except (OSError, subprocess.TimeoutExpired) as error:
         raise EnvironmentFault(f"ruff did not run: {error}", fix="uv pip install 'ruff>=0.17,<0.18'") from error
     except json.JSONDecodeError as error:
-        reason = done.stderr.strip().partition("\n")[0] or f"exit code {done.returncode}"
+        reason = done.stderr.replace(f"{folder}/", "").strip().partition("\n")[0] or f"exit code {done.returncode}"
         kind = _Crashed if done.returncode < 0 else EnvironmentFault
         raise kind(f"ruff gave no JSON: {reason}", fix="uv pip install 'ruff>=0.17,<0.18'") from error
 
