@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from jobshelf.errors import EnvironmentFault, InputError, JobshelfError, NoCredit, NotPersisted, TokenError
+from jobshelf.errors import BadAnswer, EnvironmentFault, InputError, JobshelfError, NoCredit, NotPersisted, TokenError
 from jobshelf.forms import ENDPOINT
 
 if TYPE_CHECKING:
@@ -116,7 +116,10 @@ def require_write(client: HfApi, namespace: str) -> None:
 
 @contextmanager
 def explained(client: HfApi) -> Iterator[None]:
-    """Turn what the Hub's client raises into our errors: token 3, missing repository 4, network and Hub 5."""
+    """Turn what the Hub's client raises into our errors: token 3, missing repository 4, network and Hub 5.
+
+    What is done with an answer belongs in here too: an answer of another form than the client's is the Hub's fault.
+    """
     import httpx2
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OIDCError
 
@@ -135,6 +138,18 @@ def explained(client: HfApi) -> Iterator[None]:
         what = f"gave no whole answer to {_asked(error)}" if connected and _asked(error) else "cannot be reached"
         message = f"the Hub at {client.endpoint} {what} ({type(error).__name__})"
         raise EnvironmentFault(message, fix="check the network and HF_ENDPOINT, then run the same command") from error
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+        httpx2.InvalidURL,
+    ) as error:
+        found = " ".join(str(error).split())[:200]
+        message = f"the Hub at {client.endpoint} gave an answer of an unknown form ({type(error).__name__}: {found})"
+        raise BadAnswer(message, fix="check HF_ENDPOINT, or update with: uv tool upgrade jobshelf") from error
 
 
 @contextmanager

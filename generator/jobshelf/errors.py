@@ -97,6 +97,10 @@ class NoCredit(EnvironmentFault):
     """The account that would pay for a Job has no credit left: waiting does not help."""
 
 
+class BadAnswer(EnvironmentFault):
+    """The Hub answered in a form that its client cannot read: another try gets the same answer."""
+
+
 class NotPersisted(JobshelfError):
     """The result was planned or computed, but it is not (or not provably) where it was meant to be."""
 

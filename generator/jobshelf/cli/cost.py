@@ -42,8 +42,8 @@ def _hardware(arguments: argparse.Namespace) -> int:
     if arguments.refresh:
         return _refresh_hardware(found)
     found = found.with_at_least(ram_gb=arguments.ram, vram_gb=arguments.vram)
-    say = hardware_json if arguments.json else advice_text if arguments.advice else hardware_text
-    say(say(found), end="")
+    text = hardware_json if arguments.json else advice_text if arguments.advice else hardware_text
+    say(text(found), end="")
     return 0
 
 

@@ -55,6 +55,7 @@ def _chosen(arguments: argparse.Namespace, client: HfApi, own: str, stages: tupl
 
 
 def _jobs_list(arguments: argparse.Namespace) -> int:
+    from jobshelf.client import explained
     from jobshelf.jobs.monitor import LIVE, STAGES, list_jobs, row
     from jobshelf.launch import parse_labels
 
@@ -64,7 +65,8 @@ def _jobs_list(arguments: argparse.Namespace) -> int:
     client, own = open_account(arguments)
     labels = parse_labels(arguments.label)
     found = list_jobs(client, own, stages=stages or (() if arguments.all else LIVE), labels=labels)
-    print_rows(("ID", "STATUS", "MACHINE", "RAN", "NAME"), map(row, found))
+    with explained(client):
+        print_rows(("ID", "STATUS", "MACHINE", "RAN", "NAME"), map(row, found))
     filters = [word for label in arguments.label for word in ("--label", label)]
     filters += [word for stage in stages for word in ("--status", stage)]
     say_same_as("hf", "jobs", "ps", *(["--all"] if arguments.all else []), *filters)
@@ -73,11 +75,13 @@ def _jobs_list(arguments: argparse.Namespace) -> int:
 
 def _jobs_inspect(arguments: argparse.Namespace) -> int:
 
+    from jobshelf.client import explained
     from jobshelf.jobs.monitor import details, inspect
 
     client, own = open_account(arguments)
     chosen = _chosen(arguments, client, own, ())
-    say_json([details(inspect(client, job_id)) for job_id in chosen])
+    with explained(client):
+        say_json([details(inspect(client, job_id)) for job_id in chosen])
     say_same_as("hf", "jobs", "inspect", *map(str, chosen))
     return 0
 

@@ -93,4 +93,7 @@ def open_account(arguments: argparse.Namespace) -> tuple[HfApi, str]:
     if getattr(arguments, "namespace", None):
         return client, arguments.namespace
     with explained(client):
-        return client, client.whoami(cache=True)["name"]
+        name = client.whoami(cache=True)["name"]
+        if not isinstance(name, str):
+            raise TypeError(f"the user's name is {name!r}")
+    return client, name

@@ -86,21 +86,23 @@ def _schedule_add(arguments: argparse.Namespace) -> int:
 
 
 def _schedule_list(arguments: argparse.Namespace) -> int:
+    from jobshelf.client import explained
     from jobshelf.jobs.schedules import list_all, row
 
     client, own = open_account(arguments)
-    print_rows(("ID", "SCHEDULE", "NEXT", "LAST JOB", "NAME"), map(row, list_all(client, own)))
+    with explained(client):
+        print_rows(("ID", "SCHEDULE", "NEXT", "LAST JOB", "NAME"), map(row, list_all(client, own)))
     say_same_as("hf", "jobs", "scheduled", "ps", "--all")
     return 0
 
 
 def _schedule_inspect(arguments: argparse.Namespace) -> int:
-
+    from jobshelf.client import explained
     from jobshelf.jobs.schedules import details, inspect
 
     client, own = open_account(arguments)
-    found = [details(inspect(client, own, schedule_id)) for schedule_id in arguments.ids]
-    say_json(found)
+    with explained(client):
+        say_json([details(inspect(client, own, schedule_id)) for schedule_id in arguments.ids])
     say_same_as("hf", "jobs", "scheduled", "inspect", *arguments.ids)
     return 0
 

@@ -58,10 +58,12 @@ def _webhook_add(arguments: argparse.Namespace) -> int:
 
 
 def _webhook_list(arguments: argparse.Namespace) -> int:
+    from jobshelf.client import explained
     from jobshelf.jobs.webhooks import list_all, row
 
     client, _ = open_account(arguments)
-    print_rows(("ID", "WATCHES", "EVENTS", "STARTS"), map(row, list_all(client)))
+    with explained(client):
+        print_rows(("ID", "WATCHES", "EVENTS", "STARTS"), map(row, list_all(client)))
     say_same_as("hf", "webhooks", "ls")
     return 0
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from jobshelf.client import explained
-from jobshelf.errors import EnvironmentFault, printable
+from jobshelf.errors import BadAnswer, EnvironmentFault, printable
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi, JobInfo
@@ -37,8 +37,8 @@ class Patience:
         self._pause, self._since = _FIRST_PAUSE_SECONDS, time.monotonic()
 
     def wait(self, error: EnvironmentFault) -> None:
-        """Say what failed and wait before the next try. Raises `error` itself when that has lasted too long."""
-        if time.monotonic() - self._since + self._pause > self._most:
+        """Say what failed and wait before the next try. Raises `error` itself when waiting does not help, or no longer."""
+        if isinstance(error, BadAnswer) or time.monotonic() - self._since + self._pause > self._most:
             raise error
         print(f"note: {error.message}; trying again in {self._pause:g} s", file=sys.stderr, flush=True)
         time.sleep(self._pause)

@@ -37,18 +37,18 @@ def check_order(order: Order, roles: Roles, client: HfApi, *, max_cost: float | 
     """
     with explained(client):
         who = client.whoami(cache=True)
-    namespace = order.namespace or who["name"]
-    _require_payer(who, namespace)
-    cost = read_cost(client, order.flavor, order.timeout, order.attempts)
-    if max_cost is not None and cost.most > max_cost:
-        fix = f"--timeout or --flavor for less, or --max-cost {cost.most:.2f}"
-        raise UsageError(f"the Job may cost ${cost.most:.2f}, more than --max-cost {max_cost:g}", fix=fix)
-    for output in roles.outputs:
-        require_output(output, roles.output_kind, who, client)
-    for kind, names in (("dataset", roles.inputs), ("model", roles.models)):
-        for name in names:
-            _require_source(name, kind, client)
-    return Checked(namespace=namespace, cost=cost, warnings=tuple(_warnings(order, roles)))
+        namespace = order.namespace or who["name"]
+        _require_payer(who, namespace)
+        cost = read_cost(client, order.flavor, order.timeout, order.attempts)
+        if max_cost is not None and cost.most > max_cost:
+            fix = f"--timeout or --flavor for less, or --max-cost {cost.most:.2f}"
+            raise UsageError(f"the Job may cost ${cost.most:.2f}, more than --max-cost {max_cost:g}", fix=fix)
+        for output in roles.outputs:
+            require_output(output, roles.output_kind, who, client)
+        for kind, names in (("dataset", roles.inputs), ("model", roles.models)):
+            for name in names:
+                _require_source(name, kind, client)
+        return Checked(namespace=namespace, cost=cost, warnings=tuple(_warnings(order, roles)))
 
 
 def require_output(output: str, kind: str, who: Mapping[str, Any], client: HfApi) -> None:
