@@ -7,7 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from jobshelf.script import Script
@@ -210,6 +210,7 @@ def _fields_backwards(kind: type[ast.AST]) -> tuple[str, ...]:
     return tuple(reversed(kind._fields))
 
 
+@lru_cache(maxsize=2)  # a script's subject is replaced when its audiences are known
 def _by_class(tree: ast.Module) -> dict[type[Any], list[Any]]:
     """Sort the nodes by class. Written for speed: after parsing, this is what a static run spends its time on."""
     found: defaultdict[type[Any], list[Any]] = defaultdict(list)
