@@ -25,7 +25,7 @@ FLOORS = (
     ("index",),
     ("vet", "record", "hardware"),
     ("interface", "stub", "client", "blocks", "hub", "render", "sample_data"),
-    ("script", "shelf", "forms", "recording", "session"),
+    ("script", "shelf", "forms", "recording", "session", "canary"),
     ("launch", "scripts"),
     ("errors", "workers", "outages"),
 )

@@ -1,7 +1,8 @@
 """A script's command line and first behaviour, seen by running it in a bare process with third-party imports stubbed.
 
 `probe` needs no install, no network and no token: see `jobshelf.stub`. It answers: what does the parser accept, what do `--help`,
-an unknown option and missing arguments lead to, and how far does the script go without a token. What comes back from the script is read by `jobshelf.recording`.
+an unknown option and missing arguments lead to, and how far does the script go without a token. `watch` says what it does with a token,
+and where that comes out. What comes back from the script is read by `jobshelf.recording`.
 """
 
 from __future__ import annotations
@@ -24,21 +25,44 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+from jobshelf.canary import Canary, new_canary
 from jobshelf.errors import EnvironmentFault
 from jobshelf.recording import Argument, Command, Event, Forged, Interface, Recording, read_recording
 from jobshelf.script import Script
 
 UNKNOWN_OPTION = "--no-such-option"
+DRY_RUN = "--dry-run"
+TEMPORARY = ("/tmp/", "~")  # noqa: S108 -- as a record names the folders of a run that are gone after it
 MAX_BYTES = 1 << 20
 NEWEST_LANDLOCK = 1 << 16
 _PATIENCE_SECONDS = 30.0
 _MAX_ANSWER = 1 << 24
 _CLOSING_SECONDS = 1.0
 LIMITS = {"processor": 2, "wall": 6.0, "memory": 320 << 20, "file": 1 << 22, "output": 1 << 20}
+_WATCHED_LIMITS = {"wall": 3.0}  # a run that goes on among stubs waits more easily for what never comes
+_WRITING = re.compile(
+    r"(?:batch|create|delete|metadata|move|pipe|push|put|rm|super_squash|touch|update|upload|write)(?:_|$)"
+)
+_NAMED = {"network": "address", "process": "command", "remove": "file name", "write": "file name"}
 _FILE_NAME = re.compile(r"[\w.-]{1,100}\.py", re.ASCII)
 _PLAUSIBLE = {"int": "1", "float": "1", "path": "./out"}
 _PLACEHOLDER = re.compile(r"\{(\w+)(?::[^{}]+)?\}")
 _PLAUSIBLE_TEXT = "user/name"
+
+
+# The ways out of a run that `jobshelf.stub.leaks` tells apart.
+LEAKS = frozenset(
+    {"address", "body", "command", "environment", "file", "file name", "job", "message", "other host", "output"}
+    | {"published", "rows"}
+)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Leak:
+    """A place where the canary came out: a line of the script (0: not known), and one of LEAKS."""
+
+    line: int
+    where: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +71,7 @@ class Run:
 
     `exit` is its exit code, None when it had to be killed (`ended` says why) or when the stubs could not follow (`stopped` says
     why). `breach` says how it tried to leave the fence or to forge its record, None when it did not. `error` is the exception that ended
-    it. `seconds` is processor time.
+    it. `seconds` is processor time. `leaks` are the places where the canary came out of a run that had one.
     """
 
     arguments: tuple[str, ...]
@@ -60,6 +84,7 @@ class Run:
     stderr: str
     events: tuple[Event, ...]
     seconds: float
+    leaks: tuple[Leak, ...] = ()
 
     @property
     def guesses(self) -> tuple[str, ...]:
@@ -108,6 +133,22 @@ class Probe:
         """All runs that took place."""
         made = (self.help, self.unknown_option, self.missing_required, self.without_token)
         return tuple(run for run in made if run is not None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """What a script did with a token: as in `Probe.without_token`, and with `--dry-run` on top.
+
+    `dry` is None where the script has no such option, or has written nothing without it.
+    """
+
+    real: Run
+    dry: Run | None
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """Both runs, or the one."""
+        return (self.real, *([self.dry] if self.dry else []))
 
 
 class StubProcess:
@@ -235,6 +276,27 @@ def probe(script: Script, *, unfenced: bool = False) -> Probe:
     )
 
 
+def watch(script: Script, probe: Probe, *, unfenced: bool = False) -> Watched | None:
+    """Run `script`, which `probe` has run without a token, with one that was made up for the run, and look where it comes out.
+
+    None where a run before had to be stopped. Raises what `probe` raises.
+    """
+    if any(run.ended or run.breach for run in probe.runs):
+        return None
+    runner, arguments = _Runner(script, unfenced=unfenced), probe.without_token.arguments
+    real = runner.run(arguments, canary=new_canary())
+    flags = probe.interface.command.flags if probe.interface else frozenset()
+    able = DRY_RUN in flags and DRY_RUN not in arguments and any(map(_writes, real.events))
+    return Watched(real=real, dry=runner.run([*arguments, DRY_RUN], canary=new_canary()) if able else None)
+
+
+def _writes(event: Event) -> bool:
+    """Tell whether the event may be a write that lasts."""
+    if event.kind == "write":
+        return not event.name.startswith(TEMPORARY)
+    return event.kind == "call" and _WRITING.match(event.name.rpartition(".")[2]) is not None
+
+
 def run_with(script: Script, arguments: Sequence[str], *, unfenced: bool = False) -> Run:
     """Run `script` once in the stub process with `arguments`; raises what `probe` raises."""
     return _Runner(script, unfenced=unfenced).run(arguments)
@@ -266,23 +328,31 @@ class _Runner:
             "name": _file_name(script.path),
             "source": script.text,
             "modules": imported_modules(script.tree) if script.tree else (),
-            "limits": LIMITS,
         }
         self._hopeless = _unfit(script)
         self.unreadable: str | None = None
 
-    def run(self, arguments: Sequence[str]) -> Run:
-        return self._run(arguments, describe=False)[0]
+    def run(self, arguments: Sequence[str], canary: Canary | None = None) -> Run:
+        return self._run(arguments, describe=False, canary=canary)[0]
 
     def describe(self, arguments: Sequence[str]) -> tuple[Run, Interface | None]:
         """Run the script and take down the command line that it builds."""
         return self._run(arguments, describe=True)
 
-    def _run(self, arguments: Sequence[str], *, describe: bool) -> tuple[Run, Interface | None]:
+    def _run(
+        self, arguments: Sequence[str], *, describe: bool, canary: Canary | None = None
+    ) -> tuple[Run, Interface | None]:
         if self._hopeless:
             return _not_run(arguments, self._hopeless), None
-        answer = _process().ask({**self._request, "arguments": list(arguments), "describe": describe})
-        run, recording = _read(answer, arguments)
+        limits = LIMITS | _WATCHED_LIMITS if canary else LIMITS
+        asked = {
+            "limits": limits,
+            "arguments": list(arguments),
+            "describe": describe,
+            "canary": canary.token if canary else None,
+        }
+        answer = _process().ask({**self._request, **asked})
+        run, recording = _read(answer, arguments, canary)
         self.unreadable = recording.unreadable
         if run.ended:
             self._hopeless = f"not run again, because with {' '.join(arguments) or 'no arguments'} {run.ended}"
@@ -291,7 +361,7 @@ class _Runner:
         return run, recording.interface
 
 
-def _read(answer: Mapping[str, Any], arguments: Sequence[str]) -> tuple[Run, Recording]:
+def _read(answer: Mapping[str, Any], arguments: Sequence[str], canary: Canary | None) -> tuple[Run, Recording]:
     """Return the run that the process told of; a record that is not whole is a breach."""
     breach, status = answer["breach"], answer["exit"]
     try:
@@ -310,10 +380,32 @@ def _read(answer: Mapping[str, Any], arguments: Sequence[str]) -> tuple[Run, Rec
         error=recording.error,
         stdout=answer["stdout"],
         stderr=answer["stderr"],
-        events=recording.events,
+        events=tuple(event for event in recording.events if event.kind != "leak"),
         seconds=answer["seconds"],
+        leaks=_leaks(answer, recording, canary) if canary else (),
     )
     return run, recording
+
+
+def _leaks(answer: Mapping[str, Any], recording: Recording, canary: Canary) -> tuple[Leak, ...]:
+    """Return where the canary is: in what the run recorded as a leak, in the names of what it did, and in what it printed.
+
+    What the run says is compared with the canary again: a record that a script has written itself names no leak that is none.
+    """
+    found = {
+        Leak(event.line, event.name)
+        for event in recording.events
+        if event.kind == "leak" and event.name in LEAKS and any(map(canary.shows, event.arguments))
+    }
+    for event in recording.events:
+        if event.kind in _NAMED and canary.shows(event.name) and event.line not in {leak.line for leak in found}:
+            found.add(Leak(event.line, _NAMED[event.kind]))
+    printed = canary.shows(answer["stdout"]) or canary.shows(answer["stderr"])
+    if printed and not any(leak.where in {"message", "output"} and leak.line for leak in found):
+        found.add(Leak(0, "output"))
+    elif printed:
+        found.discard(Leak(0, "output"))  # the interpreter has printed a message whose line is known
+    return tuple(sorted(found))
 
 
 _running: StubProcess | None = None

@@ -19,7 +19,7 @@ MAX_TEXT = 20_000
 MAX_ITEMS = 500
 MAX_DEPTH = 4
 STOPPED, FAULT = 70, 71  # exit codes of the process that runs a script, when it ends the run itself
-KINDS = frozenset({"call", "guess", "write", "remove", "process", "network", "signal", "native", "evasion"})
+KINDS = frozenset({"call", "guess", "leak", "write", "remove", "process", "network", "signal", "native", "evasion"})
 _LARGEST = 1 << 63
 _SWITCHES = ("required", "repeated", "hidden")
 _ARGUMENT_FIELDS = frozenset(
@@ -36,14 +36,16 @@ class Forged(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One thing that a script did: a `call` of a stub, a `guess`, or what it tried on the machine.
+    """One thing that a script did: a `call` of a stub, a `guess`, a `leak` of the canary, or what it tried on the machine.
 
     The latter are `write`, `remove`, `process`, `network`, `signal` (to another process), `native` (code) and `evasion` (of the record).
+    `line` is the script's, 0 where it is not known: only a run with a canary records lines.
     """
 
     kind: str
     name: str
     arguments: tuple[str, ...]
+    line: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +169,7 @@ def read_recording(text: str, token: str) -> Recording:
             raise Forged("a line is not the recorder's")
         if others.keys() & {"end", "stop"}:
             raise Forged("it goes on after its end")
-        kind, value = _sequence(_decoded(line.removeprefix(token)), "a message", _same, exactly=2)
+        kind, value = _sequence(_decoded(line.removeprefix(token)), "a message", _same, least=2, most=2)
         if kind == "event":
             events.append(_event(value))
         elif isinstance(kind, str) and kind in _READERS and kind not in others:
@@ -201,11 +203,11 @@ def _decoded(line: str) -> object:
 
 
 def _event(data: object) -> Event:
-    kind, name, arguments = _sequence(data, "an event", _same, exactly=3)
+    kind, name, arguments, *line = _sequence(data, "an event", _same, least=3, most=4)
     if not isinstance(kind, str) or kind not in KINDS:
         raise Forged("an event is of an unknown kind")
     given = _sequence(arguments, "the arguments of an event", _name, most=2 * MAX_ARGUMENTS)
-    return Event(kind=kind, name=_name(name), arguments=given)
+    return Event(kind=kind, name=_name(name), arguments=given, line=sum(map(_number, line)))
 
 
 def _command(data: object, depth: int) -> Command:
@@ -256,9 +258,9 @@ def _plain(value: object, depth: int = MAX_DEPTH) -> Any:  # noqa: ANN401 -- JSO
 
 
 def _sequence(
-    value: object, what: str, read: Callable[[Any], Item], *, most: int = MAX_ITEMS, exactly: int | None = None
+    value: object, what: str, read: Callable[[Any], Item], *, least: int = 0, most: int = MAX_ITEMS
 ) -> tuple[Item, ...]:
-    if not isinstance(value, list) or len(value) > most or (exactly is not None and len(value) != exactly):
+    if not isinstance(value, list) or not least <= len(value) <= most:
         raise Forged(f"{what}: not a list of the right length")
     return tuple(read(item) for item in value)
 

@@ -12,6 +12,7 @@ import platform
 import resource
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -19,12 +20,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from jobshelf.stub import syscalls
+from jobshelf.stub.leaks import Watch
 from jobshelf.stub.trace import CHECK, Trace
 
 MAX_FILES = 100
 _OPEN_FILES = 64
 _LINUX_LIMITS = (("RLIMIT_SIGPENDING", 64), ("RLIMIT_MSGQUEUE", 0), ("RLIMIT_MEMLOCK", 0))
 _SLEEP_SECONDS = 0.001
+_WAIT_SECONDS = 0.2
 _CHANGE_EVENTS = ("os.chmod", "os.chown", "os.utime", "os.setxattr", "os.removexattr")
 _PROCESS_EVENTS = (
     "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.startfile", "os.system", "pty.spawn",
@@ -106,6 +109,16 @@ def shorten_sleep() -> None:
     time.sleep = lambda seconds: sleep(min(seconds, _SLEEP_SECONDS))
 
 
+def shorten_waits() -> None:
+    """Have what waits for another thread give up soon: it may wait for what a stub never does."""
+    wait = threading.Condition.wait
+
+    def wait_briefly(self: threading.Condition, timeout: float | None = None) -> bool:
+        return wait(self, _WAIT_SECONDS if timeout is None else min(timeout, _WAIT_SECONDS))
+
+    threading.Condition.wait = wait_briefly
+
+
 def forget_certificates() -> None:
     """Load no certificates: it takes longer than the rest of a run, and there is nobody whom they could prove to be anybody."""
     if "ssl" in sys.modules:
@@ -126,8 +139,9 @@ def record_exit(trace: Trace) -> None:
 class Guard:
     """Python's layer: records and refuses what a script tries to do outside its `folders`."""
 
-    def __init__(self, trace: Trace, folders: Iterable[Path], fence: Fence) -> None:
+    def __init__(self, trace: Trace, folders: Iterable[Path], fence: Fence, watch: Watch | None = None) -> None:
         self._trace = trace
+        self._watch = watch
         self._folders = tuple(os.path.realpath(folder) for folder in folders)
         self._fence = fence
         self._files = 0
@@ -149,6 +163,8 @@ class Guard:
         self._answers |= dict.fromkeys(_CHANGE_EVENTS, self._change)
         self._answers |= dict.fromkeys(_PROCESS_EVENTS, self._process)
         self._answers |= dict.fromkeys(_NETWORK_EVENTS, self._network)
+        if watch:
+            self._answers |= {"urllib.Request": watch.request, "webbrowser.open": watch.address}
 
     def stand(self) -> None:
         """Begin; there is no way for Python code to end it without a trace."""
@@ -171,6 +187,8 @@ class Guard:
 
     def _write(self, path: object, folder: object = -1) -> None:
         self._trace.touch("write", _shown(path))
+        if self._watch:
+            self._watch.opened(path)
         self._files += 1
         if self._files > MAX_FILES:
             self._trace.stop(f"it writes more than {MAX_FILES} files")
@@ -178,6 +196,8 @@ class Guard:
 
     def _remove(self, path: object, folder: int | None = None) -> None:
         self._trace.touch("remove", _shown(path))
+        if self._watch:
+            self._watch.opened(path)
         self._refuse_outside(path, folder)
 
     def _rename(self, source: object, target: object, first: int = -1, second: int = -1) -> None:
@@ -224,14 +244,21 @@ class Guard:
             raise OSError(errno.ENETUNREACH, "a stub run has no network")
 
     def _network(self, *target: object) -> None:
+        if self._watch:
+            self._watch.address(target)
         self._trace.touch("network", str(target[0]) if target and isinstance(target[0], (str, bytes)) else "socket")
         raise socket.gaierror(socket.EAI_AGAIN, "a stub run has no network")
 
     def _process(self, *target: object) -> None:
+        if self._watch:
+            self._watch.process(target)
         first = target[0] if target else "fork"
         name = first if isinstance(first, (str, bytes, os.PathLike)) else "fork"
         self._trace.touch("process", _shown(name))
-        raise FileNotFoundError(errno.ENOENT, "a stub run starts no process", os.fsdecode(name))
+        program = os.fsdecode(name).split(maxsplit=1)[
+            :1
+        ]  # of a command for a shell, which may hold what no message should
+        raise FileNotFoundError(errno.ENOENT, "a stub run starts no process", *program)
 
 
 def _shown(path: object) -> str:

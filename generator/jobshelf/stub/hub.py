@@ -1,11 +1,13 @@
 """A double of `huggingface_hub` for a process without token and network.
 
-Who asks for the token gets None; what needs one is refused as the real client refuses it; what only reads gives a stub. Error
+Who asks for the token gets None; what needs one is refused as the real client refuses it; what only reads gives a stub. In a run with a
+token, the account `user` may do everything, and its repositories are empty. Error
 classes and their ancestry: `huggingface_hub/errors.py` of 2.4.
 """
 
 from __future__ import annotations
 
+import copy
 import importlib
 import re
 import types
@@ -35,6 +37,32 @@ _STRINGS = {
         "REPO_TYPE_SPACE": "space",
     }
 }
+
+
+_ACCOUNT = {
+    "type": "user",
+    "name": "user",
+    "fullname": "User",
+    "email": "user@example.org",
+    "isPro": False,
+    "orgs": [],
+    "auth": {"type": "access_token", "accessToken": {"displayName": "stub", "role": "write"}},
+}
+# What a run with a token is told of a Hub where all repositories exist and are empty.
+_ANSWERS: dict[str, Any] = {
+    "auth_check": None,
+    "file_exists": False,
+    "get_paths_info": [],
+    "list_bucket_tree": [],
+    "list_datasets": [],
+    "list_models": [],
+    "list_repo_files": [],
+    "list_repo_tree": [],
+    "login": None,
+    "repo_exists": True,
+    "whoami": _ACCOUNT,
+}
+_COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 class HfHubHTTPError(OSError):
@@ -108,7 +136,7 @@ class HfApi:
 def fill_root(module: types.ModuleType) -> None:
     """Fill in the module `huggingface_hub` itself."""
     module.__class__ = _Root
-    module.__dict__.update(_ERRORS, HfApi=HfApi, get_token=_get_token, __version__="2.4.0")
+    module.__dict__.update(_ERRORS, HfApi=HfApi, HfFolder=HfFolder, get_token=_get_token, __version__="2.4.0")
 
 
 def fill_errors(module: types.ModuleType) -> None:
@@ -118,7 +146,7 @@ def fill_errors(module: types.ModuleType) -> None:
 
 def fill_utils(module: types.ModuleType) -> None:
     """Fill in `huggingface_hub.utils`."""
-    module.__dict__.update(_ERRORS, get_token=_get_token, validate_repo_id=_validate_repo_id)
+    module.__dict__.update(_ERRORS, HfFolder=HfFolder, get_token=_get_token, validate_repo_id=_validate_repo_id)
 
 
 def fill_constants(module: types.ModuleType) -> None:
@@ -128,7 +156,7 @@ def fill_constants(module: types.ModuleType) -> None:
 
 def fill_hf_api(module: types.ModuleType) -> None:
     """Fill in `huggingface_hub.hf_api`."""
-    module.__dict__.update(_ERRORS, HfApi=HfApi)
+    module.__dict__.update(_ERRORS, HfApi=HfApi, HfFolder=HfFolder)
 
 
 DOUBLES = {
@@ -158,6 +186,8 @@ def _function(name: str) -> Callable[..., Any]:
 
     def call(*arguments: object, **keywords: object) -> object:
         Stub.trace.call(name, *arguments, **keywords)
+        if Stub.token:
+            return _answer(name, last)
         if last == "whoami" or last.endswith("login"):
             raise LocalTokenNotFoundError(_NOT_LOGGED_IN)
         if _NEEDS_TOKEN.match(last):
@@ -175,8 +205,24 @@ def _refuse(name: str) -> NoReturn:
     raise HfHubHTTPError(f"401 Client Error: {name} needs a token. Invalid username or password.", response)
 
 
-def _get_token() -> None:
+def _answer(name: str, last: str) -> object:
+    if last in _ANSWERS:
+        return copy.deepcopy(_ANSWERS[last])
+    made = Stub(f"{name}()")
+    if last.endswith("_info"):
+        made.__dict__.update(sha=_COMMIT, private=False, gated=False, disabled=False, siblings=[], tags=[])
+    return made
+
+
+def _get_token() -> str | None:
     Stub.trace.call("huggingface_hub.get_token")
+    return Stub.token
+
+
+class HfFolder:
+    """The older way to ask for the token."""
+
+    get_token = staticmethod(_get_token)
 
 
 def _validate_repo_id(repo_id: str) -> None:

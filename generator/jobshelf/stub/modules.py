@@ -5,11 +5,16 @@ A stub answers every question in some way, says so in the trace (`guess`) when t
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.machinery
+import json
 import sys
 import types
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import cache
+from inspect import signature
+from itertools import pairwise
 from typing import Any, ClassVar
 
 from jobshelf.stub.trace import Trace
@@ -40,8 +45,11 @@ _THEIR_DEPENDENCIES = frozenset(
 REAL = CLI_LIBRARIES | _THEIR_DEPENDENCIES
 _ERROR_ENDINGS = ("Error", "Exception", "Warning", "Interrupt", "Refused", "NotFound")
 _FACTORIES = frozenset({"map", "filter", "apply", "submit", "map_elements", "map_batches", "register", "schedule"})
+# Which call the function that they are given; a run with a token follows them, so that what the function does is seen.
+_APPLIERS = frozenset({"apply", "filter", "from_generator", "map", "map_batches", "map_elements"})
 _PARSERS = frozenset({"HfArgumentParser", "TrlParser"})
 _STUB_VERSION = "0.0.0"
+_SOME_TEXT = "user/name"
 
 
 class Stub:
@@ -49,6 +57,7 @@ class Stub:
 
     __hash__ = object.__hash__
     trace: ClassVar[Trace]
+    token: ClassVar[str | None] = None
 
     def __init__(self, name: str) -> None:
         self.stub_name = name
@@ -67,6 +76,8 @@ class Stub:
         last = self.stub_name.rpartition(".")[2]
         if last in _PARSERS:
             return StubParser(made, arguments[:1] or tuple(keywords.values()))
+        if self.token and last in _APPLIERS:
+            call_through((*arguments, *keywords.values()), Stub(f"{made}[]"))
         if len(arguments) == 1 and not keywords and last not in _FACTORIES and not last[:1].isupper():
             (argument,) = arguments
             if isinstance(argument, types.FunctionType):
@@ -113,6 +124,8 @@ class Stub:
 
     def __iter__(self) -> Iterator[Any]:
         yield _guessed(self, "iter", Stub(f"{self.stub_name}[]"))
+        if self.token and self.stub_name.endswith(".items()[]"):
+            yield Stub(f"{self.stub_name}[]")
 
     def __next__(self) -> object:
         return _guessed(self, "next", Stub(f"{self.stub_name}[]"))
@@ -174,12 +187,15 @@ class Decorated(Stub):
 
 
 class StubParser(Stub):
-    """What stands for TrlParser and HfArgumentParser: it knows how many dataclasses it was given, not their options."""
+    """What stands for TrlParser and HfArgumentParser: it knows the options of the script's own dataclasses, not those of the library's.
+
+    Only a run with a token is told what they say; the others answer with stubs.
+    """
 
     def __init__(self, name: str, given: tuple[object, ...]) -> None:
         super().__init__(name)
         (first,) = given[:1] or ((),)
-        self.parts = len(first) if isinstance(first, (list, tuple)) else 1
+        self.parts = tuple(first) if isinstance(first, (list, tuple)) else (first,)
 
     def parse_args_and_config(self, *arguments: object, **keywords: object) -> tuple[Stub, ...]:
         """Answer `--help` as the parser does, and anything else with one stub for each dataclass."""
@@ -188,9 +204,27 @@ class StubParser(Stub):
             print(f"usage: {sys.argv[0]} [options]")
             raise SystemExit(0)
         rest = keywords.get("return_remaining_strings") is True
-        return tuple(Stub(f"{self.stub_name}[]") for _ in range(self.parts + rest))
+        if self.token:
+            words = next((one for one in arguments if isinstance(one, (list, tuple))), sys.argv[1:])
+            said = {name[2:].replace("-", "_"): _read(text) for name, text in pairwise(words) if name.startswith("--")}
+            return (*(self._parsed(part, said) for part in self.parts), *([[]] if rest else []))
+        return tuple(Stub(f"{self.stub_name}[]") for _ in range(len(self.parts) + rest))
 
     parse_args_into_dataclasses = parse_args_and_config
+
+    def set_defaults_with_config(self, **options: object) -> object:
+        """Take all of a configuration."""
+        return [] if self.token else Stub(f"{self.stub_name}.set_defaults_with_config()")
+
+    def _parsed(self, part: object, said: dict[str, object]) -> object:
+        """Return the script's dataclass with what the command line says, and a stub for a class of the library's."""
+        if not (isinstance(part, type) and dataclasses.is_dataclass(part)):
+            made = Stub(f"{self.stub_name}[]")
+            made.__dict__.update({"__dataclass_fields__": {}, **said})
+            return made
+        fields = [field for field in dataclasses.fields(part) if field.init]
+        needed = {field.name: _SOME_TEXT for field in fields if _is_required(field)}
+        return part(**needed | {field.name: said[field.name] for field in fields if field.name in said})
 
 
 class StubModule(types.ModuleType):
@@ -232,11 +266,11 @@ class StubFinder:
             fill(module)
 
 
-def install(trace: Trace, doubles: dict[str, Callable[[types.ModuleType], None]]) -> None:
-    """Stub all imports of this process from now on."""
+def install(trace: Trace, doubles: dict[str, Callable[[types.ModuleType], None]], token: str | None = None) -> None:
+    """Stub all imports of this process from now on; `token` is the Hub's, where there is one."""
     import importlib.metadata  # slow to load, and the rules, which import this module too, do not need it
 
-    Stub.trace = trace
+    Stub.trace, Stub.token = trace, token
     sys.meta_path.insert(0, StubFinder(doubles))
     real_version = importlib.metadata.version
 
@@ -264,6 +298,29 @@ def member(name: str) -> object:
     if last[:1].isupper() and (from_errors or last.endswith(_ERROR_ENDINGS)):
         return type(last, (Exception,), {"__module__": name.rpartition(".")[0], "stub_name": name})
     return Stub(name)
+
+
+def _read(text: str) -> object:
+    """Return the number or the truth value that an option has, else its text."""
+    try:
+        return json.loads(text.lower())
+    except ValueError:
+        return text
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def call_through(given: tuple[object, ...], item: object) -> None:
+    """Call the functions among `given` with `item` for all that they need; it may not be what they expect, so they may fail."""
+    for function in given:
+        if isinstance(function, (types.FunctionType, types.MethodType)):
+            with suppress(Exception):
+                wanted = [one for one in signature(function).parameters.values() if one.default is one.empty]
+                made = function(*(item for one in wanted if one.kind is one.POSITIONAL_OR_KEYWORD))
+                if isinstance(made, types.GeneratorType):
+                    next(made, None)
 
 
 def _module_of(name: str) -> str:

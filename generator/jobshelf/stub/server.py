@@ -4,11 +4,13 @@
 
 The first line that it writes is `{"missing"}`: what this system lacks of the fence, or null. LANDLOCK is the newest version of Landlock
 to use, for tests of older kernels; 0 is none.
-Request: `{"name", "source", "arguments", "modules", "limits", "describe"}`; one without `source` means the one before. Answer: `{"fault"}`
+Request: `{"name", "source", "arguments", "modules", "limits", "describe", "canary"}`; one without `source` means the one before, and
+`canary` is the token that the script finds, or null. Answer: `{"fault"}`
 where no run came about, else `{"exit", "ended", "breach", "stdout", "stderr", "token", "recording", "seconds"}`.
 
 This process is not fenced as its children are. What they say it counts and passes on; it neither parses, compiles nor loads any of it,
-and what it imports for them is on the fixed list of `warm`. Where Landlock is at hand, it writes nowhere but in FOLDER itself.
+and what it imports for them is on the fixed list of `warm`. The first child of a script compiles it, and sends what that gave before any of
+the script runs; the later ones get these bytes, which nobody looks into but they. Where Landlock is at hand, it writes nowhere but in FOLDER itself.
 The process ends when its stdin does, and takes FOLDER with it.
 """
 
@@ -22,6 +24,7 @@ import importlib.metadata  # noqa: F401 -- `modules.install` uses it: loaded her
 import io
 import itertools
 import json
+import marshal
 import os
 import resource
 import secrets
@@ -38,11 +41,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from jobshelf.canary import Canary
 from jobshelf.recording import FAULT, MAX_RECORDING
-from jobshelf.stub import capture, fence, hub, modules, syscalls, warm
+from jobshelf.stub import capture, doubles, fence, hub, leaks, modules, syscalls, warm
 from jobshelf.stub.trace import Trace
 
 _KEPT_OUTPUT = 65_536
+_MOST_CODE = 1 << 23
+_RECORD = 2  # its place among the pipes of a child, after stdout and stderr
 _CHUNK = 65_536
 _HIGH_HANDLE = 900
 _MAX_THREADS = 200
@@ -114,24 +120,29 @@ class _Server:
         self.fence = fence.prepare(abi, [self._folders.code], list(self._folders.writable))
         modules.real_modules()  # asked for once, here, not in every child
         self._warmed = warm.Warmed()
-        self._source = ""
+        self._source = self._name = ""
+        self._code = b""
         if (own := syscalls.open_ruleset(abi, [], [folder], emptied=folder.parent)) is not None:
             syscalls.restrict_files(own)
             os.close(own)
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         self._warmed.load(request["modules"])
-        self._source = request.get("source", self._source)
+        if "source" in request or request["name"] != self._name:
+            self._code = b""
+        self._source, self._name = request.get("source", self._source), request["name"]
         paths = _Paths(self._folders, request["name"])
         script = Path(paths.script)
         with script.open("x", encoding="utf-8") as file:
             file.write(self._source)
         work = _Work(
             source=self._source,
+            code=self._code,
             paths=paths,
             arguments=request["arguments"],
             limits=fence.Limits(**request["limits"]),
             describe=request["describe"],
+            canary=request["canary"],
             token=secrets.token_hex(8),
         )
         try:
@@ -142,7 +153,7 @@ class _Server:
                 clear(written)
 
     def _run(self, work: _Work) -> dict[str, Any]:
-        pipes = [os.pipe() for _ in range(3)]
+        pipes = [os.pipe() for _ in range(3 if work.code else 4)]
         child = os.fork()
         if child == 0:
             _child(work, [write for _, write in pipes], self.fence)
@@ -150,18 +161,24 @@ class _Server:
             os.close(write)
         collected = _Collected([read for read, _ in pipes], child, work)
         collected.read()
+        self._code = work.code or collected.code
         return collected.report(*_wait(child))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Work:
-    """What a child has to run; `describe` asks for the interface, `token` marks the lines of the record."""
+    """What a child has to run: `source`, compiled to `code` if that is known; `describe` asks for the interface, `token` marks the lines of the record.
+
+    `canary` is the Hub token that the script finds, None where it finds none.
+    """
 
     source: str
+    code: bytes
     paths: _Paths
     arguments: list[str]
     limits: fence.Limits
     describe: bool
+    canary: str | None
     token: str
 
 
@@ -241,7 +258,7 @@ class _Paths:
 
 
 class _Collected:
-    """What the child says on its three pipes (stdout, stderr, record), up to the limits, and why it had to be killed."""
+    """What the child says on its pipes (stdout, stderr, record, and the compiled script), up to the limits, and why it had to be killed."""
 
     def __init__(self, handles: list[int], child: int, work: _Work) -> None:
         self._handles = handles
@@ -274,7 +291,7 @@ class _Collected:
             self._ended = _TOO_LATE.format(self._work.limits.wall)
         elif self._printed > self._work.limits.output:
             self._ended = f"it printed more than {self._work.limits.output} bytes"
-        elif len(self._data[self._handles[2]]) > MAX_RECORDING:
+        elif len(self._data[self._handles[_RECORD]]) > MAX_RECORDING:
             self._breach = f"it wrote more than {MAX_RECORDING} bytes to the pipe of the record"
         elif now >= self._next_look:
             self._next_look = now + _TICK_SECONDS
@@ -283,14 +300,23 @@ class _Collected:
 
     def _take(self, handle: int) -> bool:
         chunk = os.read(handle, _CHUNK)
-        recorded = handle == self._handles[2]
-        self._printed += 0 if recorded else len(chunk)
-        self._data[handle] += chunk if recorded else chunk[: max(0, _KEPT_OUTPUT - len(self._data[handle]))]
+        number = self._handles.index(handle)
+        most = (_KEPT_OUTPUT, _KEPT_OUTPUT, MAX_RECORDING + _CHUNK, _MOST_CODE)[number]
+        self._printed += len(chunk) if number < _RECORD else 0
+        self._data[handle] += chunk[: max(0, most - len(self._data[handle]))]
         return bool(chunk)
+
+    @property
+    def code(self) -> bytes:
+        """The compiled script; nothing if it was cut short."""
+        data = b"".join(bytes(self._data[handle]) for handle in self._handles[_RECORD + 1 :])
+        return b"" if self._ended or self._breach or len(data) >= _MOST_CODE else data
 
     def report(self, status: int, usage: resource.struct_rusage) -> dict[str, Any]:
         """Return the answer for the parent process."""
-        stdout, stderr, recording = (bytes(self._data[handle]).decode(errors="replace") for handle in self._handles)
+        stdout, stderr, recording = (
+            bytes(self._data[handle]).decode(errors="replace") for handle in self._handles[: _RECORD + 1]
+        )
         code, seconds = os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime
         if code == FAULT and not recording:
             return {"fault": stderr}
@@ -352,50 +378,60 @@ def _child(work: _Work, handles: list[int], enclosure: fence.Fence) -> NoReturn:
     """Become the fenced process that runs the script; never returns."""
     try:
         paths = work.paths
-        trace = Trace(_take_places(handles, enclosure.ruleset), work.token, paths.clean)
-        _settle(paths, work.arguments)
+        record, *told = _take_places(handles, enclosure.ruleset)
+        trace = Trace(record, work.token, paths.clean)
+        _settle(work)
         fence.limit(work.limits)
         enclosure.enclose()
         if work.describe:
             _watch(capture.Recorder(trace, paths.clean))
         fence.shorten_sleep()
+        if work.canary:
+            fence.shorten_waits()
         fence.forget_certificates()
-        modules.install(trace, hub.DOUBLES)
+        watch = _watched(work, trace) if work.canary else None
+        modules.install(trace, {**hub.DOUBLES, **(doubles.DOUBLES if watch else {})}, work.canary)
         fence.record_exit(trace)
-        fence.Guard(trace, paths.folders.writable, enclosure).stand()
+        fence.Guard(trace, paths.folders.writable, enclosure, watch).stand()
     except BaseException:  # noqa: BLE001 -- a forked child must not return into the server's loop
         traceback.print_exc()
         os._exit(FAULT)
     try:
-        os._exit(_execute(work, trace))
+        os._exit(_execute(work, trace, watch, told))
     except BaseException:  # noqa: BLE001 -- the same; the script has made something of the interpreter fail
         os._exit(1)
 
 
-def _take_places(handles: list[int], ruleset: int | None) -> int:
-    """Put stdout and stderr in their places and the record far from them; close everything else but the ruleset."""
+def _take_places(handles: list[int], ruleset: int | None) -> list[int]:
+    """Put stdout and stderr in their places and the other pipes far from them; close everything else but the ruleset."""
     os.setsid()
-    stdout, stderr, record = handles
+    stdout, stderr, *others = handles
     os.dup2(stdout, 1)
     os.dup2(stderr, 2)
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    high = fcntl.fcntl(record, fcntl.F_DUPFD, min(_HIGH_HANDLE, soft - 1))
-    kept = sorted({2, high, *([ruleset] if ruleset is not None else [])})
+    high = [fcntl.fcntl(one, fcntl.F_DUPFD, min(_HIGH_HANDLE, soft - len(others))) for one in others]
+    kept = sorted({2, *high, *([ruleset] if ruleset is not None else [])})
     for low, following in zip(kept, [*kept[1:], soft], strict=True):
         os.closerange(low + 1, following)
     return high
 
 
-def _settle(paths: _Paths, arguments: list[str]) -> None:
+def _settle(work: _Work) -> None:
     """Give the interpreter what is this run's own; `_prepare` gave it the rest."""
-    os.chdir(paths.folders.work)
+    os.chdir(work.paths.folders.work)
     os.environ.clear()
-    os.environ.update(paths.environment())
-    sys.argv = [paths.script, *arguments]
+    os.environ.update(work.paths.environment())
+    if work.canary:
+        os.environ.update(dict.fromkeys(leaks.TOKEN_VARIABLES, work.canary))
+    sys.argv = [work.paths.script, *work.arguments]
     sys.dont_write_bytecode = True
     if tempfile := sys.modules.get("tempfile"):  # the same names in every run, since a message may quote them
-        tempfile.tempdir = str(paths.folders.temporary)
+        tempfile.tempdir = str(work.paths.folders.temporary)
         tempfile._name_sequence = map("{:08}".format, itertools.count())
+
+
+def _watched(work: _Work, trace: Trace) -> leaks.Watch:
+    return leaks.Watch(trace, Canary(work.canary), work.paths.script, work.paths.folders.writable)
 
 
 def _watch(recorder: capture.Recorder) -> None:
@@ -406,19 +442,22 @@ def _watch(recorder: capture.Recorder) -> None:
             capture.watch_click(getattr(sys.modules[name], command), library, recorder)
 
 
-def _execute(work: _Work, trace: Trace) -> int:
+def _execute(work: _Work, trace: Trace, watch: leaks.Watch | None, told: list[int]) -> int:
     """Run the script as `__main__` and return its exit code, as the interpreter would have it."""
     module = types.ModuleType("__main__")
     module.__file__ = work.paths.script
     sys.modules["__main__"] = module
     error: str | None = None
     try:
-        code = compile(work.source.removeprefix("\ufeff"), work.paths.script, "exec", dont_inherit=True)
-        exec(code, module.__dict__)  # noqa: S102 -- running the script is what this process is for
+        exec(_compiled(work, told), module.__dict__)  # noqa: S102 -- running the script is what this process is for
         status = 0
     except SystemExit as leaving:
+        if watch:
+            watch.raised(leaving)
         status = _status(leaving.code)
     except BaseException as raised:  # noqa: BLE001 -- the interpreter reports every exception this way
+        if watch:
+            watch.raised(raised)
         error = "".join(traceback.format_exception_only(raised)).strip().splitlines()[-1]
         traceback.print_exception(raised.with_traceback(raised.__traceback__.tb_next if raised.__traceback__ else None))
         status = 1
@@ -428,6 +467,17 @@ def _execute(work: _Work, trace: Trace) -> int:
         _flush(stream)
     trace.end(error)
     return status
+
+
+def _compiled(work: _Work, told: list[int]) -> types.CodeType:
+    """Return the script's code, and tell it to the handles `told`, which are closed before the script can write to them."""
+    if work.code:
+        return marshal.loads(work.code)  # noqa: S302 -- behind the fence, and told before any of the script ran
+    code = compile(work.source.removeprefix("\ufeff"), work.paths.script, "exec", dont_inherit=True)
+    for handle in told:
+        with os.fdopen(handle, "wb") as file:
+            file.write(marshal.dumps(code))
+    return code
 
 
 def _status(code: object) -> int:

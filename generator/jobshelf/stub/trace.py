@@ -22,7 +22,11 @@ _exit = os._exit
 
 
 class Trace:
-    """Writes events to a pipe, in order, at most MAX_EVENTS of them; `clean` takes this machine's paths out of texts."""
+    """Writes events to a pipe, in order, at most MAX_EVENTS of them; `clean` takes this machine's paths out of texts.
+
+    A run with a canary sets `script`, whose lines the events then have, `on_call`, which is told of every call and what it was given,
+    and `on_end`, which is called before the last message.
+    """
 
     def __init__(self, handle: int, token: str, clean: Callable[[str], str]) -> None:
         self._handle = handle
@@ -34,9 +38,14 @@ class Trace:
         self._lock = threading.RLock()
         self._ended = False
         self._checked = False
+        self.script: str | None = None
+        self.on_call: Callable[[str, tuple[object, ...], dict[str, object]], None] | None = None
+        self.on_end: Callable[[], None] | None = None
 
     def call(self, name: str, /, *arguments: object, **keywords: object) -> None:
         """A stubbed function was called."""
+        if self.on_call:
+            self.on_call(name, arguments, keywords)
         given = [shown(value) for value in arguments[:MAX_ARGUMENTS]]
         given += [f"{key}={shown(value)}" for key, value in list(keywords.items())[:MAX_ARGUMENTS]]
         self._event("call", name, [self._clean(text)[:MAX_NAME] for text in given])
@@ -54,6 +63,17 @@ class Trace:
         """The script did something to the machine: `write`, `remove`, `process`, `network`, `signal`, `native` or `evasion`."""
         self._event(kind, self._clean(name))
 
+    def leak(self, where: str, excerpt: str, line: int | None = None) -> None:
+        """The canary came out: `where`, in what text, and on which line if not on the one that runs now."""
+        self._event("leak", where, [excerpt[:MAX_NAME]], line)
+
+    def line(self) -> int:
+        """Return the line of the script that runs now; 0 when it is not known."""
+        frame = sys._getframe(1) if self.script else None
+        while frame is not None and frame.f_code.co_filename != self.script:
+            frame = frame.f_back
+        return frame.f_lineno if frame is not None else 0
+
     def record(self, kind: str, value: object) -> None:
         """Write anything else that the parent reads: the command line, or why it cannot be read."""
         self._send([kind, value])
@@ -66,6 +86,8 @@ class Trace:
         """Write the last message, once; what is recorded after it is dropped."""
         with self._lock:
             if not self._ended:
+                if self.on_end:
+                    self.on_end()
                 sys.audit(CHECK)
                 if not self._checked:
                     self._event("evasion", "Python's audit hook was switched off")
@@ -79,11 +101,12 @@ class Trace:
                 self._send(["stop", self._clean(reason)[:MAX_TEXT]])
             _exit(STOPPED)
 
-    def _event(self, kind: str, name: str, arguments: list[str] | None = None) -> None:
+    def _event(self, kind: str, name: str, arguments: list[str] | None = None, line: int | None = None) -> None:
         self._count += 1
         if self._count > MAX_EVENTS:
             self.stop(f"it did more than {MAX_EVENTS} things that a stub run records")
-        self._send(["event", [kind, name[:MAX_NAME], arguments or []]])
+        place = [self.line() if line is None else line] if self.script else []
+        self._send(["event", [kind, name[:MAX_NAME], arguments or [], *place]])
 
     def _send(self, message: list[object]) -> None:
         data = f"{self._token}{json.dumps(message)}\n".encode()

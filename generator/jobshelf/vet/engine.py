@@ -130,6 +130,7 @@ def _vet_parsed(
             ruff=ruff.get(script.path, ()),
             suppressions=named,
             unfenced=config.unfenced,
+            stub=config.stub,
             probe_with=probe_with,
             resolve_with=partial(resolve_script, builds=config.builds),
         )

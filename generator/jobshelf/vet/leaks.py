@@ -1,4 +1,7 @@
-"""Where a script shows a secret: the Hub token, or all of its environment, in output, files, addresses and commands."""
+"""Where a script shows a secret: the Hub token, or all of its environment, in output, files, addresses and commands.
+
+`leaks` follows values through the text; `seen_leaks` adds what came out of a run with a made-up token and is not in the text to see.
+"""
 
 from __future__ import annotations
 
@@ -57,6 +60,54 @@ def leaks(subject: Subject) -> list[Leak]:
             for node, where in place(values, holds):
                 found.setdefault(node, Leak(node, what, where))
     return sorted(found.values(), key=lambda leak: (leak.node.lineno, leak.node.col_offset))
+
+
+@dataclass(frozen=True, slots=True)
+class SeenLeak:
+    """A line on which the made-up token of a run came out, where it went, and the arguments of the run."""
+
+    line: int
+    where: str
+    arguments: tuple[str, ...]
+
+
+_SEEN = {
+    "address": "part of an address",
+    "body": "part of the body of a request",
+    "command": "a word of a command, which every user of the machine can read",
+    "environment": "put into the environment of a command",
+    "file": "written to a file",
+    "file name": "part of the name of a file",
+    "job": "a plain variable of a Job: pass it as secrets=",
+    "message": "part of a message",
+    "other host": "sent to another host than the Hub",
+    "output": "printed or logged",
+    "published": "published on the Hub",
+    "rows": "put into rows of data",
+}
+# A text that holds the token is reported where it is made: who prints or asks for it later is not to blame.
+_CAUSES = {"part of an address": "part of an address", "printed or logged": "part of a message"}
+
+
+def seen_leaks(subject: Subject, known: list[Leak]) -> list[SeenLeak]:
+    """Return where the token of a run came out, each place once, without what follows from the leaks that are `known`."""
+    told = {line for leak in known for line in _statement(subject, leak.node)}
+    ways = {leak.where for leak in known}
+    found: dict[tuple[int, str], SeenLeak] = {}
+    for run in subject.watched.runs if subject.watched else ():
+        for leak in run.leaks:
+            line, where = leak.line if leak.line <= len(subject.lines) else 0, _SEEN[leak.where]
+            if line in told or _CAUSES.get(where) in ways or (known and not line):
+                continue
+            found.setdefault((line or 1, where), SeenLeak(line or 1, where, run.arguments))
+    return [found[place] for place in sorted(found)]
+
+
+def _statement(subject: Subject, node: ast.expr) -> range:
+    """Return the lines of the statement around an expression; of a compound one, those of the expression."""
+    around = next(one for one in subject.ancestors(node) if isinstance(one, ast.stmt))
+    simple = node if hasattr(around, "body") else around
+    return range(simple.lineno, (simple.end_lineno or simple.lineno) + 1)
 
 
 def _is_token(values: Values, node: ast.expr) -> bool:

@@ -14,7 +14,7 @@ from jobshelf.script import Script
 from jobshelf.vet.rule import Audience, Edit
 
 if TYPE_CHECKING:
-    from jobshelf.interface import Probe
+    from jobshelf.interface import Probe, Watched
     from jobshelf.shelf import Shelf
     from jobshelf.vet.resolve import Resolution
     from jobshelf.vet.suppression import Suppression
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 Node = TypeVar("Node", bound=ast.AST)
 
 # What a script that uses the Hub says somewhere; libraries that only download from it say none of it.
+# A script without any of these words has no token, and writes nothing for which it would need one.
+_NEEDS_TOKEN = re.compile(r"environ|token(?!i[sz])|huggingface_hub|push_to_hub|hf://", re.IGNORECASE)
 _HUB = re.compile(r"huggingface_hub|push_to_hub|HF_TOKEN|HUGGING_?FACE_HUB_TOKEN|hf://")
 # What a script imports to parse its command line: modules, and the parsers that libraries bring.
 _PARSERS = frozenset(
@@ -50,6 +52,13 @@ def probe_script(script: Script, *, unfenced: bool = False) -> Probe:
     return probe(script, unfenced=unfenced)
 
 
+def watch_script(script: Script, probe: Probe, *, unfenced: bool = False) -> Watched | None:
+    """Run the script again, with a token made up for the run (see `jobshelf.interface`)."""
+    from jobshelf.interface import watch
+
+    return watch(script, probe, unfenced=unfenced)
+
+
 def resolve_script(script: Script, *, builds: bool = False) -> Resolution:
     """Return what can be asked of uv about the script's header (see `jobshelf.vet.resolve`)."""
     from jobshelf.vet.resolve import Resolution
@@ -63,7 +72,7 @@ class Subject:
 
     `ruff` holds what ruff says under the header's own minimum Python, of the codes that some rule asked for. `candidate`
     is true when the script is on a shelf or wants to be. `audiences` are those that the findings are for. `unused` are the suppressions that no other rule needed. `unfenced` lets a
-    script from a URL run where the kernel has no fence for it.
+    script from a URL run where the kernel has no fence for it. `stub` says whether the script may be run at all.
     """
 
     script: Script
@@ -74,6 +83,7 @@ class Subject:
     suppressions: tuple[Suppression, ...] = ()
     unused: tuple[Suppression, ...] = ()
     unfenced: bool = False
+    stub: bool = True
     probe_with: Callable[[Script], Probe] = field(default=probe_script)
     resolve_with: Callable[[Script], Resolution] = field(default=resolve_script)
 
@@ -93,8 +103,18 @@ class Subject:
 
     @cached_property
     def probe(self) -> Probe:
-        """What the script did in a bare process with stubbed imports; only rules of tier STUB may ask."""
+        """What the script did in a bare process with stubbed imports; only rules of tier STUB may ask, and `watched`."""
         return self.probe_with(self.script)
+
+    @cached_property
+    def watched(self) -> Watched | None:
+        """What the script did with a token made up for the run.
+
+        None without the stub tier, for a script that uses no token, and for one that had to be stopped without one.
+        """
+        if not self.stub or self.script.tree is None or not _NEEDS_TOKEN.search(self.script.text):
+            return None
+        return watch_script(self.script, self.probe, unfenced=self.unfenced)
 
     @cached_property
     def resolution(self) -> Resolution:

@@ -429,13 +429,13 @@ def leaves_the_fence(subject: Subject) -> Iterator[Hit]:
     if subject.script.tree is None:
         return
     probe = subject.probe
-    breaches = dict.fromkeys(run.breach for run in probe.runs if run.breach)
-    events = dict.fromkeys(event for run in probe.runs for event in run.hostile)
+    runs = [*probe.runs, *(subject.watched.runs if subject.watched else ())]
+    breaches = dict.fromkeys(run.breach for run in runs if run.breach)
+    events = dict.fromkeys((event.kind, event.name) for run in runs for event in run.hostile)
     for breach in breaches:
         yield _hostile(1, f"the run with stubbed imports was stopped: {breach}", breach)
-    for event in events:
-        found = f"{event.kind} {event.name}"
-        yield _hostile(line_of(subject, event.name), f"the script {_DOES[event.kind]} {event.name}", found)
+    for kind, name in events:
+        yield _hostile(line_of(subject, name), f"the script {_DOES[kind]} {name}", f"{kind} {name}")
     if probe.unfenced and not breaches and not events:
         yield Hit(
             line=1,

@@ -6,10 +6,10 @@ import ast
 import re
 from collections.abc import Iterator
 
-from jobshelf.interface import Event, Run
+from jobshelf.interface import DRY_RUN, TEMPORARY, Event, Run
 from jobshelf.vet import flow
 from jobshelf.vet.endings import endings
-from jobshelf.vet.leaks import leaks
+from jobshelf.vet.leaks import leaks, seen_leaks
 from jobshelf.vet.rule import Audience, Hit, Inconclusive, Severity, Tier, rule
 from jobshelf.vet.subject import Subject
 
@@ -33,6 +33,9 @@ _LOCAL_WRITES = frozenset(
 )
 _OF_PATHS = frozenset({"write_bytes", "write_text"})
 _ELSEWHERE = flow.PUSHES | {"put_object", "upload_blob", "upload_fileobj", "upload_from_file", "upload_from_filename"}
+_LEAVES = (
+    _ELSEWHERE | _LOCAL_WRITES | {"pipe", "pipe_file", "post", "put", "put_file", "request", "train", "upload", "write"}
+)
 _BY_SERVER = frozenset({"post", "put", "request", "urlopen"})
 _EXIT_TOKEN, _EXIT_NOT_PERSISTED = 3, 6
 
@@ -136,6 +139,11 @@ def token_leak(subject: Subject) -> Iterator[Hit]:
     logged, put into a message, a file, a URL, a command or the default of an option, or sent to another host than the Hub. The same
     goes for all of `os.environ` in output and files.
 
+    Unless `--no-stub` is given, it also runs the script with a token made up for the run, its imports stubbed, and, where it writes and has
+    that option, with `--dry-run` on top. Eight characters in a row of that token, also in base64 or hexadecimal, must not come out: in the output, in a
+    file, an address, a command, a request to another host, or in what is published. The Hub's client may have it (`token=`, a log-in,
+    the Authorization header).
+
     ## Why is this bad?
 
     Arguments and plain environment variables of a Job can be read by everyone who can see the Job; logs are kept and shared.
@@ -192,7 +200,8 @@ def output_not_persisted(subject: Subject) -> Iterator[Hit]:
 
     When `[tool.jobshelf] persists` promises something, `main` must reach a call that keeps the promise (`create_commit`,
     `upload_folder`, `push_to_hub`, `pipe_file` of an fsspec file system, the option `--push_to_hub` for TRL, ...). Calls in methods,
-    and functions handed to a helper that calls them (`retry(api.upload_file, ...)`, `partial`, `submit`), count. Without such a promise, a script that only writes files under names of its own, and uploads
+    and functions handed to a helper that calls them (`retry(api.upload_file, ...)`, `partial`, `submit`), count. Unless `--no-stub` is
+    given, a run with a made-up token, imports stubbed, that ends with 0 must persist something, too. Without such a promise, a script that only writes files under names of its own, and uploads
     nothing, is reported.
 
     ## Why is this bad?
@@ -251,6 +260,14 @@ def output_not_persisted(subject: Subject) -> Iterator[Hit]:
         return
     calls = flow.steps(tree)
     if any(_persists(step) for step in calls):
+        if promised and (run := _run_without_output(subject)):
+            yield Hit(
+                line=header.line_of("persists", table="tool.jobshelf"),
+                message=f'persists = "{promised}", but a run that ends with 0 persists nothing',
+                found=f"no upload, commit or push with the arguments {' '.join(run.arguments) or '(none)'}"[:200],
+                expected="an upload, commit or push before the end",
+                advice="make the run of [tool.jobshelf] rehearse reach the upload, or set persists to none",
+            )
         return
     if promised:
         yield Hit(
@@ -580,14 +597,22 @@ def _token_options(subject: Subject) -> Iterator[Hit]:
 
 
 def _shown_tokens(subject: Subject) -> Iterator[Hit]:
-    for leak in leaks(subject):
-        yield Hit(
-            **subject.span(leak.node),
-            message=f"{leak.what} is {leak.where}",
-            found=ast.unparse(leak.node)[:100],
-            expected="no part of a token in any output",
-            advice="say that a token was found, not what it is; let nothing but the Hub's client have it",
-        )
+    known = leaks(subject)
+    for leak in known:
+        yield _shown_token(leak.what, leak.where, ast.unparse(leak.node)[:100], **subject.span(leak.node))
+    for seen in seen_leaks(subject, known):
+        found = f"seen in a run with a made-up token and the arguments {' '.join(seen.arguments) or '(none)'}"[:200]
+        yield _shown_token("a token (or a part of one)", seen.where, found, line=seen.line)
+
+
+def _shown_token(what: str, where: str, found: str, **place: int) -> Hit:
+    return Hit(
+        **place,
+        message=f"{what} is {where}",
+        found=found,
+        expected="no part of a token in any output",
+        advice="say that a token was found, not what it is; let nothing but the Hub's client have it",
+    )
 
 
 def _plain_environment(subject: Subject) -> Iterator[Hit]:
@@ -639,6 +664,24 @@ def _written_nowhere(subject: Subject, calls: tuple[flow.Step, ...]) -> Iterator
             expected="an upload, or a path that the user gives",
             advice="upload the result, or take the path as an argument",
         )
+
+
+def _run_without_output(subject: Subject) -> Run | None:
+    """Return the run with a made-up token if it went well and left nothing anywhere; a run that guessed its way proves nothing."""
+    run = subject.watched.real if subject.watched else None
+    if run is None or run.inconclusive or run.exit != 0 or DRY_RUN in run.arguments:
+        return None
+    sure = all(guess.startswith(("iter(", "next(")) for guess in run.guesses)
+    return run if sure and not any(map(_leaves_something, run.events)) else None
+
+
+def _leaves_something(event: Event) -> bool:
+    """Tell whether the event can have left something: a write, a request, a process, or any call that may send its result away."""
+    if event.kind in {"network", "process"}:
+        return True
+    if event.kind == "write":
+        return not event.name.startswith(TEMPORARY)
+    return event.kind == "call" and event.name.rpartition(".")[2] in _LEAVES
 
 
 def _targets(step: flow.Step) -> list[ast.expr]:
