@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from jobshelf.vet.subject import sort_nodes
+
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 _EXITS = frozenset({"SystemExit", "_exit", "abort", "exit", "fail", "quit"})
 _LIBRARIES = frozenset({"ctx", "os", "parser", "pytest", "sys"})
@@ -51,9 +53,12 @@ class Endings:
 @lru_cache(maxsize=4)
 def endings(tree: ast.Module) -> Endings:
     """Read the functions and constants of a script."""
-    functions = [node for node in ast.walk(tree) if isinstance(node, FunctionNode)]
+    nodes = sort_nodes(tree).by_class
+    functions = [node for kind in (ast.FunctionDef, ast.AsyncFunctionDef) for node in nodes.get(kind, ())]
     return Endings(
-        never_return=_never_returning(functions), exit_codes=_exit_codes(tree, functions), constants=_constants(tree)
+        never_return=_never_returning(functions),
+        exit_codes=_exit_codes(nodes.get(ast.Call, ()), functions),
+        constants=_constants(tree),
     )
 
 
@@ -77,17 +82,14 @@ def _says_never(function: FunctionNode) -> bool:
 
 
 def _always_stops(function: FunctionNode, known: frozenset[str]) -> bool:
-    inside = list(_own_nodes(function.body))
-    if function.decorator_list or any(isinstance(node, (ast.Return, ast.Yield, ast.YieldFrom)) for node in inside):
+    if function.decorator_list or not _stops(function.body, known):
         return False
-    return _stops(function.body, known)
+    return not any(isinstance(node, (ast.Return, ast.Yield, ast.YieldFrom)) for node in _own_nodes(function.body))
 
 
-def _exit_codes(tree: ast.Module, functions: Sequence[FunctionNode]) -> frozenset[str]:
+def _exit_codes(calls: Sequence[ast.Call], functions: Sequence[FunctionNode]) -> frozenset[str]:
     """Return `main` and the functions whose value is handed to SystemExit or sys.exit, or returned by one of these."""
-    handed = (
-        value for node in ast.walk(tree) if isinstance(node, ast.Call) and _is_exit(node.func) for value in node.args
-    )
+    handed = (value for call in calls if _is_exit(call.func) for value in call.args)
     known = {"main", *_called(handed)}
     while (
         added := {
@@ -183,10 +185,12 @@ def _leaves_loop(statement: ast.stmt) -> bool:
 
 def _own_nodes(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
     """Yield the nodes of `body` and all inside them, but not those of functions and classes defined there."""
-    for node in body:
+    waiting = list(body)
+    while waiting:
+        node = waiting.pop()
         if not isinstance(node, (FunctionNode, ast.ClassDef, ast.Lambda)):
             yield node
-            yield from _own_nodes(ast.iter_child_nodes(node))
+            waiting.extend(ast.iter_child_nodes(node))
 
 
 def _last_name(function: ast.AST) -> str:

@@ -49,7 +49,8 @@ def remnants(script: Script) -> Iterator[Remnant]:
     if _TITLE.fullmatch(summary):
         yield Remnant(line=script.tree.body[0].lineno, what=f"the docstring {summary!r}")
     for node in script.tree.body:
-        if isinstance(node, ast.FunctionDef) and body_of(node) in PLACEHOLDERS.get(node.name, ()):
+        known = PLACEHOLDERS.get(node.name, ()) if isinstance(node, ast.FunctionDef) else ()
+        if known and body_of(node) in known:
             yield Remnant(line=node.lineno, what=f"the function {node.name} as the template wrote it")
 
 

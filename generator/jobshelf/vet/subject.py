@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -148,15 +148,15 @@ class Subject:
     def nodes(self, *kinds: type[Node]) -> Iterator[Node]:
         """Yield the tree's nodes of exactly these classes, each class in source order; none when there is no tree."""
         for kind in kinds:
-            yield from self._nodes.get(kind, ())
+            yield from self._sorted.by_class.get(kind, ())
 
     def parent(self, node: ast.AST) -> ast.AST | None:
         """Return the node that holds `node`; None for the module."""
-        return self._parents.get(node)
+        return self._sorted.parents.get(node)
 
     def ancestors(self, node: ast.AST) -> Iterator[ast.AST]:
         """Yield the nodes around `node`, the innermost first."""
-        while (node := self._parents.get(node)) is not None:
+        while (node := self._sorted.parents.get(node)) is not None:
             yield node
 
     def offset(self, line: int, column: int = 1) -> int:
@@ -197,20 +197,8 @@ class Subject:
         return byte_offset + 1 if text.isascii() else len(text.encode()[:byte_offset].decode(errors="replace")) + 1
 
     @cached_property
-    def _nodes(self) -> dict[type[Any], list[Any]]:
-        return _by_class(self.script.tree) if self.script.tree else {}
-
-    @cached_property
-    def _parents(self) -> dict[ast.AST, ast.AST]:
-        parents: dict[ast.AST, ast.AST] = {}
-        for nodes in self._nodes.values():
-            for node in nodes:
-                for value in node.__dict__.values():
-                    if value.__class__ is list:
-                        parents.update(dict.fromkeys([item for item in value if item.__class__ not in _LEAVES], node))
-                    elif value.__class__ not in _LEAVES:
-                        parents[value] = node
-        return parents
+    def _sorted(self) -> Nodes:
+        return sort_nodes(self.script.tree) if self.script.tree else Nodes({}, {})
 
 
 # Constants, contexts and operators hold nothing and are never what a rule looks for.
@@ -230,19 +218,31 @@ def _fields_backwards(kind: type[ast.AST]) -> tuple[str, ...]:
     return tuple(reversed(kind._fields))
 
 
+@dataclass(frozen=True, slots=True)
+class Nodes:
+    """The nodes of a tree: in source order by class, and the one that holds each."""
+
+    by_class: Mapping[type[Any], list[Any]]
+    parents: Mapping[ast.AST, ast.AST]
+
+
 @lru_cache(maxsize=2)  # a script's subject is replaced when its audiences are known
-def _by_class(tree: ast.Module) -> dict[type[Any], list[Any]]:
-    """Sort the nodes by class. Written for speed: after parsing, this is what a static run spends its time on."""
-    found: defaultdict[type[Any], list[Any]] = defaultdict(list)
+def sort_nodes(tree: ast.Module) -> Nodes:
+    """Sort the nodes of a tree, each once. Written for speed: after parsing, a static run spends most of its time here."""
+    by_class: defaultdict[type[Any], list[Any]] = defaultdict(list)
+    parents: dict[Any, Any] = {}
     stack: list[Any] = [tree]
     while stack:
         node = stack.pop()
-        found[node.__class__].append(node)
+        by_class[node.__class__].append(node)
         values = node.__dict__
         for name in _fields_backwards(node.__class__):
             value = values[name]
             if value.__class__ is list:
-                stack.extend([item for item in reversed(value) if item.__class__ not in _LEAVES])
+                items = [item for item in reversed(value) if item.__class__ not in _LEAVES]
+                parents.update(dict.fromkeys(items, node))
+                stack += items
             elif value.__class__ not in _LEAVES:
+                parents[value] = node
                 stack.append(value)
-    return found
+    return Nodes(by_class, parents)

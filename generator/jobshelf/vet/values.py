@@ -70,10 +70,16 @@ class Values:
 
     def scope(self, node: ast.AST) -> ast.AST:
         """Return the function around a node; the module where there is none."""
-        if node not in self._scopes:
-            around = self.subject.ancestors(node)
-            self._scopes[node] = next((one for one in around if isinstance(one, _Function)), self._module)
-        return self._scopes[node]
+        passed, scope = [], self._scopes.get(node)
+        while scope is None:
+            passed.append(node)
+            around = self.subject.parent(node)
+            scope = around if around is None or isinstance(around, _Function) else self._scopes.get(around)
+            if around is None:
+                scope = self._module
+            node = around
+        self._scopes.update(dict.fromkeys(passed, scope))
+        return scope
 
     def place(self, name: ast.Name) -> _Name:
         """Return the name in the innermost scope that binds it; in the module's when none does."""

@@ -566,17 +566,22 @@ def line_of(subject: Subject, name: str) -> int:
     return min(lines, default=1)
 
 
+def _in_lines(pattern: re.Pattern[str], subject: Subject) -> Iterator[tuple[int, re.Match[str]]]:
+    """Yield the first match in each line, with the line's number."""
+    if pattern.search(subject.script.text):  # most scripts have none
+        yield from ((number, match) for number, line in enumerate(subject.lines, 1) if (match := pattern.search(line)))
+
+
 def _literal_tokens(subject: Subject) -> Iterator[Hit]:
-    for number, line in enumerate(subject.lines, start=1):
-        if match := _TOKEN_LITERAL.search(line):
-            yield Hit(
-                line=number,
-                column=match.start() + 1,
-                message="a literal that looks like a Hub token",
-                found="hf_ and 20 or more letters and digits",
-                expected="huggingface_hub.get_token()",
-                advice="delete it, revoke it at https://huggingface.co/settings/tokens, and use get_token()",
-            )
+    for number, match in _in_lines(_TOKEN_LITERAL, subject):
+        yield Hit(
+            line=number,
+            column=match.start() + 1,
+            message="a literal that looks like a Hub token",
+            found="hf_ and 20 or more letters and digits",
+            expected="huggingface_hub.get_token()",
+            advice="delete it, revoke it at https://huggingface.co/settings/tokens, and use get_token()",
+        )
 
 
 def _token_options(subject: Subject) -> Iterator[Hit]:
@@ -616,16 +621,15 @@ def _shown_token(what: str, where: str, found: str, **place: int) -> Hit:
 
 
 def _plain_environment(subject: Subject) -> Iterator[Hit]:
-    for number, line in enumerate(subject.lines, start=1):
-        if match := _TOKEN_IN_ENV.search(line):
-            yield Hit(
-                line=number,
-                column=match.start() + 1,
-                message="the token as a plain environment variable: everyone who sees the Job can read it",
-                found=match[0],
-                expected="--secrets HF_TOKEN",
-                advice="write --secrets HF_TOKEN",
-            )
+    for number, match in _in_lines(_TOKEN_IN_ENV, subject):
+        yield Hit(
+            line=number,
+            column=match.start() + 1,
+            message="the token as a plain environment variable: everyone who sees the Job can read it",
+            found=match[0],
+            expected="--secrets HF_TOKEN",
+            advice="write --secrets HF_TOKEN",
+        )
 
 
 def _is_verb(call: ast.Call, verbs: frozenset[str] | set[str]) -> bool:
