@@ -1,5 +1,6 @@
-"""Milliseconds of the stub tier, wall and processor, from one warmed process: every rule of it, with all its runs of a script (help, unknown option, nothing,
-no token, each example of the docstring).
+"""Milliseconds of the stub tier, wall and processor, from one warmed process: every rule of it, with all its runs of a script.
+
+The runs are help, an unknown option, nothing, no token, each example of the docstring, and those with a made-up token.
 
     uv run python bench/vet_stub.py [SCRIPT ...]
 

@@ -65,6 +65,7 @@ _OTHER_TOKENS = {
     "getenv": "import os\nprint(os.getenv('HF_TOKEN', '')[-4:])",
     "the old class": "from huggingface_hub import HfFolder\nprint(HfFolder.get_token())",
     "all of the environment": "import os\nprint(dict(os.environ))",
+    "all of the environment, sorted": "import os\nprint(sorted(os.environ.items()))",
     "all of the environment in a log": "import logging, os\nlogging.info('%s', os.environ)",
     "all of the environment as json": "import json, os\nprint(json.dumps({**os.environ}))",
 }

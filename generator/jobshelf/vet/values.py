@@ -27,6 +27,7 @@ _KEEPS = frozenset(
     | {"values", "zfill"}
 )
 # Functions whose result has what they are given in it.
+_KEYS = frozenset({"enumerate", "iter", "list", "map", "next", "reversed", "set", "sorted", "tuple"})
 _PASSES = frozenset(
     {"ascii", "bytearray", "bytes", "dict", "enumerate", "format", "iter", "list", "map", "next", "repr", "reversed"}
     | {"set", "sorted", "str", "tuple", "zip"}
@@ -238,6 +239,8 @@ class Holders:
         name = self._values.dotted(node.func)
         if name in self._returning:
             return True
+        if self._whole and name.removeprefix("builtins.") in _KEYS:
+            given = [one for one in given if isinstance(one, ast.Call)]  # of a mapping itself, only its names are kept
         return name.removeprefix("builtins.") in _PASSES and self.any(given) is not None
 
     def _parts(self, node: ast.expr) -> bool:
