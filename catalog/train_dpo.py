@@ -74,19 +74,20 @@ import re
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import nullcontext, suppress
 from functools import partial
+from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import takewhile
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Event, Thread
 from typing import Any, NoReturn
 
 URL = "https://huggingface.co/datasets/jobshelf/scripts/resolve/main/train_dpo.py"
@@ -103,25 +104,22 @@ WANTED = [("prompt", "chosen", "rejected"), ("chosen", "rejected")]
 LIKELY = {"question": "prompt", "instruction": "prompt", "query": "prompt", "input": "prompt"}
 LIKELY |= {"better": "chosen", "preferred": "chosen", "worse": "rejected", "dispreferred": "rejected"}
 # What changes speed, memory, place or messages, and not what is learned. A name covers those that begin with it.
-IGNORED = ("output_dir", "overwrite_", "logging_", "log_", "report_to", "run_name", "project", "trackio_", "debug")
-IGNORED += ("save_", "hub_", "push_to_hub", "resume_from", "disable_tqdm", "dataset_num_proc", "dataset_streaming")
-IGNORED += (
-    "per_device_",
-    "gradient_accumulation",
-    "gradient_checkpointing",
-    "activation_",
-    "dataloader_",
-    "eval_accum",
+IGNORED = (
+    *("accelerator_config", "activation_", "bf16", "dataloader_", "dataset_num_proc", "dataset_streaming", "ddp_"),
+    *("debug", "deepspeed", "disable_tqdm", "eval_accum", "fp16", "fsdp", "gradient_accumulation"),
+    *("gradient_checkpointing", "hub_", "local_rank", "log_", "logging_", "output_dir", "overwrite_", "parallelism"),
+    *("per_device_", "project", "push_to_hub", "report_to", "resume_from", "run_name", "save_", "skip_memory"),
+    *("tf32", "torch_", "trackio_", "use_cpu"),
 )
-IGNORED += ("use_cpu", "bf16", "fp16", "tf32", "ddp_", "fsdp", "deepspeed", "local_rank", "parallelism", "torch_")
-IGNORED += ("accelerator_config", "skip_memory")
-QUIET = {"use_cpu": True, "max_steps": 1, "save_strategy": "no", "eval_strategy": "no", "report_to": []}
+QUIET = {"use_cpu": True, "max_steps": 1, "save_strategy": "no", "eval_strategy": "no", "push_to_hub": False}
 QUIET |= {"gradient_accumulation_steps": 1, "load_best_model_at_end": False, "max_length": None}
-ON_GPU = {"fp16": False, "bf16": False, "tf32": None, "attn_implementation": None, "torch_compile": False}
-ON_GPU |= {"load_in_4bit": False, "load_in_8bit": False, "use_liger_kernel": False, "use_vllm": False}
-ON_GPU |= {"packing": False, "padding_free": False, "deepspeed": None, "fsdp": None, "optim": "adamw_torch"}
+UNUSED = {"fp16": False, "bf16": False, "tf32": None, "attn_implementation": None, "torch_compile": False}
+UNUSED |= {"load_in_4bit": False, "load_in_8bit": False, "use_liger_kernel": False, "use_vllm": False}
+UNUSED |= {"packing": False, "padding_free": False, "deepspeed": None, "fsdp": None, "optim": "adamw_torch"}
+UNUSED |= {"report_to": []}
 PACKAGES = {"8bit": "bitsandbytes", "bnb": "bitsandbytes", "4bit": "bitsandbytes", "liger": "liger_kernel"}
 PACKAGES |= {"deepspeed": "deepspeed", "vllm": "vllm", "flash_attention_2": "flash_attn"}
+PACKAGES |= {name: name for name in ("clearml", "comet_ml", "mlflow", "swanlab", "tensorboard", "wandb")}
 SMALL = {"num_hidden_layers": 1, "num_attention_heads": 1, "num_key_value_heads": 1, "intermediate_size": 64}
 SMALL |= {"moe_intermediate_size": 64, "shared_expert_intermediate_size": 64, "num_experts_per_tok": 2}
 SMALL |= {"num_experts": 4, "num_local_experts": 4, "n_routed_experts": 4, "n_group": 1, "topk_group": 1}
@@ -142,26 +140,24 @@ def main(argv: list[str] | None = None) -> int:
     tested = tested and map_columns(tested, args.map, [tuple(rows.column_names)], LIKELY)
     base, private_base = find_model(args.model.model_name_or_path, args.model.model_revision)
     run = training_identity(args, commit, base)
-    print(f"{args.model.model_name_or_path} at {base}, {len(rows):,} rows of {source[0]} at {commit}, to {args.output}")
     if not Path(args.model.model_name_or_path).is_dir():
         args.model.model_revision = base
-    begun = args.model.model_name_or_path
-    adapter = find_adapter(args)
-    make = partial(make_trainer, rows, tested, adapter)
-    return run_training(args, run, make, check_rows, card(args, run, len(rows), begun), private=private or private_base)
+    made = (
+        f"`{args.model.model_name_or_path}`, trained on {len(rows):,} rows of `{source[0]}` by [train_dpo.py]({URL})."
+    )
+    print(f"{made} Model at {base}, rows at {commit}, to {args.output}")
+    make = partial(make_trainer, rows, tested, find_adapter(args))
+    return run_training(args, run, make, check_rows, made, private=private or private_base)
 
 
 def read_options(args: argparse.Namespace) -> None:
     """Add what TRL parses to `args`, and the place of the model."""
     from trl import DPOConfig, ModelConfig, ScriptArguments
 
-    adapter = {"use_peft": (True, "an adapter fits on a small GPU; --full trains all weights")} if args.dataset else {}
-    args.script, args.config, args.model = parse_trl(
-        args, [ScriptArguments, DPOConfig, ModelConfig], DEFAULTS | adapter, LORA
-    )
+    args.script, args.config, args.model = parse_trl(args, [ScriptArguments, DPOConfig, ModelConfig], DEFAULTS, LORA)
     if not args.script.dataset_name or not args.model.model_name_or_path:
         stop(2, "dataset or model is missing", "train_dpo.py DATASET OUTPUT --model M")
-    args.output = training_target(args, args.config)
+    args.output = training_target(args.config)
 
 
 def find_adapter(args: argparse.Namespace) -> str | None:
@@ -266,91 +262,72 @@ def check_rows(trainer: Any, config: Any) -> list[int]:
     return [longest, len(lengths) // 2]
 
 
-def card(args: argparse.Namespace, run: dict[str, str], count: int, begun: str) -> str:
-    """Return the model card: what was trained on what, by what."""
-    from importlib.metadata import version
-
-    front = {"tags": ["uv-script", "jobshelf", "trl", "dpo"], "base_model": args.model.model_name_or_path}
-    front["library_name"] = "peft" if args.model.use_peft or begun != front["base_model"] else "transformers"
-    made = f"`{begun}`, trained on {count:,} rows of `{args.script.dataset_name}` by [train_dpo.py]({URL})."
-    versions = ", ".join(f"{name} {version(name)}" for name in ("trl", "transformers", "peft", "torch"))
-    return f"---\n{json.dumps(front)}\n---\n# {Path(args.output).name}\n\n{made}\n\n```json\n{json.dumps(run, indent=1)}\n```\n\n{versions}\n"
-
-
 def run_training(
-    args: argparse.Namespace, run: dict[str, str], make: Callable[..., Any], look: Any, card: str, *, private: bool
+    args: argparse.Namespace, run: dict[str, str], make: Callable[..., Any], look: Any, made: str, *, private: bool
 ) -> int:
-    """Train with what `make(config, model, *callbacks)` returns from the last checkpoint on; return the exit code.
+    """Train with what `make(config, model, *callbacks)` returns, from the last checkpoint on; return the exit code.
 
     Before the first start there is a `smoke_step`. After it, every process of a machine with several GPUs comes here.
     """
-    shared = os.environ.get("TRAINING_FOLDER")
-    is_first = os.environ.get("RANK", "0") == "0"
-    output = checkpoints = ModelOutput(args, run, kind="model")
+    output = kept = TrainingOutput(args, args.output, run)
     if args.checkpoints:
-        checkpoints = ModelOutput(argparse.Namespace(**vars(args) | {"output": args.checkpoints}), run, kind="model")
-    if "README.md" in output.finished:
+        kept = TrainingOutput(args, args.checkpoints, run)
+    shared, is_first = os.environ.get("TRAINING_FOLDER"), os.environ.get("RANK", "0") == "0"
+    if output.is_finished:
         print(f"already there: {args.output}")
         return 0
-    if args.dry_run or not (shared or any(name.startswith("checkpoint-") for name in checkpoints.finished)):
+    if args.dry_run or not (shared or kept.checkpoint):
         smoke_step(make, args.config, args.model, look)
     if args.dry_run:
         return 0
-    with nullcontext(shared) if shared else tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for place in {output, checkpoints} if is_first else ():
-            place.claim(private=private)
+    given = shared or output.folder
+    with nullcontext(given) if given else tempfile.TemporaryDirectory() as folder:
         if not shared:
-            last_checkpoint(checkpoints, folder)
-            if (processes := count_processes(args)) > 1:
-                return launch_on_gpus(args, folder, processes)
-        if args.config.hub_strategy == "end":
+            for place in {output, kept}:
+                place.claim(private=private)
+            if kept.checkpoint and kept.folder != Path(folder):
+                retrying(kept.fs.get, kept.checkpoint, f"{folder}/", recursive=True)
+            if args.processes > 1:
+                return launch_on_gpus(args.processes, Path(folder))
+        if is_first and args.config.hub_strategy == "end":
             print("hub_strategy end: no checkpoint is sent, so a training that is stopped starts over")
-        sent = checkpoints if is_first and args.config.hub_strategy != "end" else None
-        keeper = keep_checkpoints(sent, folder, args.commit_every)
-        args.config.output_dir, args.config.push_to_hub = name, False
+        is_sent = is_first and kept.folder != Path(folder) and args.config.hub_strategy != "end"
+        keeper = keep_checkpoints(kept if is_sent else None, args.commit_every)
+        vars(args.config).update(output_dir=str(folder), push_to_hub=False)
         trainer = make(args.config, args.model, keeper)
-        idle = guard_monitors(trainer, run)
+        failed = guard_monitors(trainer, run)
         try:
-            code = train_and_save(trainer, keeper, folder)
-            if is_first and not code:
-                publish_training(trainer, folder / "model", output, card)
-                forget_checkpoints(output, checkpoints)
+            code = train_and_publish(trainer, keeper, output, kept, made)
         except SystemExit as left:
             code = int(left.code or 0)
-        if is_first:
-            (folder / "code").write_text(str(code), encoding="utf-8")  # accelerate does not pass it on
-    if not idle.is_set():
-        os._exit(code)  # whatever a monitor does at an exit would hang
-    return 0 if shared and code == 143 else code
+    if failed:
+        sys.stdout.flush()
+        os._exit(code)  # whatever such a monitor does at an exit may hang
+    return code
 
 
-def train_and_save(trainer: Any, keeper: Any, folder: Path) -> int:
-    """Train from the last checkpoint in the folder on, and save the model there; return 143 after a SIGTERM."""
-    from transformers.trainer_utils import get_last_checkpoint
-
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(folder) or trainer.args.resume_from_checkpoint)
+def train_and_publish(trainer: Any, keeper: Any, output: Any, kept: Any, made: str) -> int:
+    """Train from the last checkpoint on, and publish the model; return 143 after a SIGTERM, which comes first."""
+    config, model, is_first = trainer.args, Path(trainer.args.output_dir, "model"), trainer.is_world_process_zero()
+    last = model.parent / kept.checkpoint if kept.checkpoint else config.resume_from_checkpoint
+    trainer.train(resume_from_checkpoint=last and str(last))
     keeper.settle()
     if keeper.stopped:
         print("stopped, the checkpoint is saved; run the same command again to resume", file=sys.stderr)
-        return 143
-    trainer.save_model(str(folder / "model"))
+        return 143 if is_first else 0
+    trainer.save_model(str(model))
+    if is_first:
+        (model / "training_args.bin").unlink()  # a pickle
+        describe_training(trainer, model, f"# {Path(output.target).name}\n\n{made}", output.run)
+        output.publish(model)
+        if kept is not output:
+            kept.clear()
+        print(f"written to {output.target}")
     return 0
 
 
-def forget_checkpoints(output: Any, checkpoints: Any) -> None:
-    """Remove checkpoints that are of no use any more, also from the history of a repository that was new."""
-    from huggingface_hub import HfApi
-
-    for name in () if checkpoints is output else checkpoints.finished - {"run.json"}:
-        retrying(checkpoints.fs.rm_file, name)
-    if output.repo and not output.args.overwrite:
-        retrying(HfApi().super_squash_history, output.target)
-    print(f"written to {output.target}", flush=True)
-
-
 def trainer_arguments(argv: list[str] | None, description: str) -> argparse.Namespace:
-    """Return our options; `words` are those that TRL parses, with the places first. Imports nothing heavy."""
+    """Return our options; `words` are those that TRL parses. Imports nothing heavy."""
     parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
     add = parser.add_argument
     add("dataset", metavar="DATASET", nargs="?", help="Hub dataset (user/name), or a local file or folder")
@@ -364,16 +341,14 @@ def trainer_arguments(argv: list[str] | None, description: str) -> argparse.Name
     add("--checkpoints", metavar="PLACE", help="keep checkpoints there, as in hf://buckets/user/name (default: OUTPUT)")
     add("--commit-every", type=int, default=240, metavar="S", help="seconds between checkpoints (default: 240)")
     add("--num-processes", type=int, metavar="N", help="processes to train in (default: one for each GPU)")
-    add("--accelerate-config", metavar="FILE", help="settings of accelerate launch, for FSDP or DeepSpeed")
     add("--private", action="store_true", help="make a new output private, as for private input")
     add("--public", action="store_true", help="make a new output public, also for private input")
     add("--keep", action="store_true", help="resume what another version of this script or other options began")
     add("--overwrite", action="store_true", help="replace what is in OUTPUT")
     add("--dry-run", action="store_true", help="check everything, take one step on a tiny model, write nothing")
     add("--help-all", action="store_true", help="show the options of TRL, which all work here, and exit")
-    given = sys.argv[1:] if argv is None else argv
-    dashed = [word.partition("=")[0].replace("_", "-") + "".join(word.partition("=")[1:]) for word in given]
-    words = [dash if word.startswith("--") else word for word, dash in zip(given, dashed, strict=True)]
+    given = [word.partition("=") for word in (sys.argv[1:] if argv is None else argv)]
+    words = [(head.replace("_", "-") if head.startswith("--") else head) + is_ + value for head, is_, value in given]
     places = list(takewhile(lambda word: not word.startswith("-"), words))
     if len(places) not in {0, 2}:
         parser.error("DATASET and OUTPUT come first, then the options")
@@ -386,18 +361,24 @@ def trainer_arguments(argv: list[str] | None, description: str) -> argparse.Name
     args.words += ["--dataset-train-split", args.split] if args.split else []
     args.words += ["--use-peft", "false"] if args.full else []
     args.words += ["--dataset-name", args.dataset, "--output-dir", args.output] if places else []
+    if re.fullmatch(r"\w[\w.-]*/[\w.-]+", args.output):  # unless --push-to-hub false follows
+        args.words = ["--push-to-hub", "--hub-model-id", args.output, *args.words]
     return args
 
 
 def parse_trl(args: argparse.Namespace, kinds: list[Any], defaults: dict[str, Any], lora: dict[str, Any]) -> list[Any]:
     """Return an instance of each of TRL's `kinds`, from `args.words`, else the YAML file, else our defaults.
 
-    Each default is a value and its reason, and is printed; those of `lora` are for adapters. Stops with 2.
+    Each default is a value and its reason, and is printed; those of `lora` are for adapters. Stops with 2. How many
+    processes train is in `args.processes`: those that run, those asked for, or one for each GPU.
     """
     import torch
     import yaml
     from trl import TrlParser
 
+    args.processes = int(os.environ.get("WORLD_SIZE", "0")) or args.num_processes or max(1, torch.cuda.device_count())
+    if args.dataset:
+        defaults = defaults | {"use_peft": (True, "an adapter fits on a small GPU; --full trains all weights")}
     if not torch.cuda.is_available():  # else TRL refuses even its own defaults
         defaults = defaults | {"use_cpu": (True, "there is no GPU"), "bf16": (False, "there is no GPU")}
         args.words += ["--tf32", "false"] if any(word.startswith("--tf32") for word in args.words) else []
@@ -421,46 +402,40 @@ def parse_trl(args: argparse.Namespace, kinds: list[Any], defaults: dict[str, An
         known = {name for action in parser._actions for name in action.option_strings}
         near = difflib.get_close_matches("--" + unknown[0].lstrip("-").replace("-", "_"), known, 1)
         stop(2, f"{unknown[0]} is no option", f"did you mean {near[0]}?" if near else "see --help and --help-all")
-    said = {word[2:].partition("=")[0].replace("-", "_") for word in args.words if word.startswith("--")} | {*file}
     for name, (value, reason) in table.items():
-        if name not in said:
+        if any(getattr(one, name, None) == value for one in parsed):
             print(f"{name} {value}: {reason}")
     return parsed
 
 
-def training_target(args: argparse.Namespace, config: Any) -> str:
-    """Return OUTPUT, or what TRL's options name: --push_to_hub a Hub model, --output_dir a folder."""
+def training_target(config: Any) -> str:
+    """Return the Hub model that --push_to_hub names, else the place that --output_dir does. Stops with 3."""
     from huggingface_hub import HfApi, get_token
     from huggingface_hub.errors import HfHubHTTPError
 
-    said = any(word.startswith(("--push-to-hub", "--no-push-to-hub")) for word in args.words)
-    if said and not config.push_to_hub and args.output and not args.output.startswith((".", "/")):
-        stop(2, f"--push_to_hub false, but {args.output} is on the Hub", f"write ./{Path(args.output).name}")
     if not config.push_to_hub:
-        return args.output or str(Path(config.output_dir).absolute())
-    name = config.hub_model_id or args.output or Path(config.output_dir).name
-    if "/" not in name or name.startswith((".", "/")):
+        is_like_a_repo = re.fullmatch(r"\w[\w.-]*/[\w.-]+", config.output_dir)
+        return f"./{config.output_dir}" if is_like_a_repo else config.output_dir
+    name = config.hub_model_id or Path(config.output_dir).name
+    if "/" not in name:
         owner = "USER"
         with suppress(HfHubHTTPError):  # a token that is refused is for require_write
             owner = retrying(HfApi().whoami)["name"] if get_token() else owner
-        name = f"{owner}/{Path(name).name}"
+        name = f"{owner}/{name}"
     require_write(name, "model")
     return name
 
 
 def training_identity(args: argparse.Namespace, source: str, model: str) -> dict[str, str]:
     """Return `run_identity` of a training: the options that differ from TRL's defaults and change what is learned."""
-    changed: dict[str, Any] = {}
+    batch = args.config.per_device_train_batch_size * args.config.gradient_accumulation_steps * args.processes
+    changed = {"rows_in_a_step": batch, "map": args.map, "max_samples": args.max_samples}
     for settings in (args.script, args.config, args.model):
         for field in dataclasses.fields(settings):
-            value, default = getattr(settings, field.name), field.default
-            if field.default_factory is not dataclasses.MISSING:
-                default = field.default_factory()
-            if value != default and not field.name.startswith(IGNORED):
+            value = getattr(settings, field.name)
+            if value != field.default and not field.name.startswith(IGNORED):
                 changed[field.name] = str(value)
-    batch = args.config.per_device_train_batch_size * args.config.gradient_accumulation_steps * count_processes(args)
-    ours = {"rows_in_a_step": batch, "map": args.map, "max_samples": args.max_samples}
-    return {**run_identity(argparse.Namespace(**changed | ours), source), "model": model}
+    return {**run_identity(argparse.Namespace(**changed), source), "model": model}
 
 
 def map_columns(rows: Any, pairs: list[str], wanted: list[tuple[str, ...]], likely: dict[str, str]) -> Any:
@@ -468,19 +443,18 @@ def map_columns(rows: Any, pairs: list[str], wanted: list[tuple[str, ...]], like
 
     `likely` are usual names and what they would be here, for the advice.
     """
-    names = dict(pair.split("=", 1) for pair in pairs)
-    listed = ", ".join(rows.column_names[:20])
-    if missing := names.keys() - set(rows.column_names):
+    names, listed = dict(pair.split("=", 1) for pair in pairs), ", ".join(rows.column_names[:20])
+    if missing := names.keys() - {*rows.column_names}:
         stop(4, f"there is no column {min(missing)!r}", f"choose from {listed}")
-    renamed = [names.get(name, name) for name in rows.column_names]
-    if twice := [name for name in renamed if renamed.count(name) > 1]:
+    columns = [names.get(name, name) for name in rows.column_names]
+    if twice := [name for name in columns if columns.count(name) > 1]:
         stop(4, f"there would be two columns {twice[0]!r}", f"also rename the other: --map {twice[0]}=other_{twice[0]}")
-    if not any(set(columns) <= set(renamed) for columns in wanted):
-        forms = " or ".join("+".join(columns) for columns in wanted)
-        found = {new: old for old, new in likely.items() if old in renamed}
-        fit = [columns for columns in wanted if set(columns) <= {*found, *renamed}]
-        moves = [f"{found[name]}={name}" for name in (fit[0] if fit else ()) if name not in renamed]
-        fix = f"--map {' '.join(moves)}" if moves else "dataset_inspector.py shows how to map them"
+    if not any({*one} <= {*columns} for one in wanted):
+        found = {new: old for old, new in likely.items() if old in columns} | dict.fromkeys(columns, "")
+        fit = next((one for one in wanted if {*one} <= found.keys()), ())
+        moves = " ".join(f"{found[name]}={name}" for name in fit if found[name])
+        forms = " or ".join("+".join(one) for one in wanted)
+        fix = f"--map {moves}" if moves else "dataset_inspector.py shows how to map them"
         stop(4, f"the columns are {listed}; expected {forms}", fix)
     return rows.rename_columns(names)
 
@@ -535,7 +509,7 @@ def smoke_step(make: Callable[..., Any], asked: Any, model: Any, look: Callable[
         return
     config, model = copy.copy(asked), copy.copy(model)
     for settings in (config, model):
-        for name, value in ON_GPU.items():
+        for name, value in UNUSED.items():
             found = getattr(settings, name, None)
             text = f"{name} {getattr(found, 'value', found)}"  # optim is an enumeration
             needed = [package for key, package in PACKAGES.items() if found and key in text]
@@ -546,8 +520,7 @@ def smoke_step(make: Callable[..., Any], asked: Any, model: Any, look: Callable[
                 print(f"rehearsal on the CPU: {name} is {value}, not {text.partition(' ')[2]}")
                 setattr(settings, name, value)
     with tempfile.TemporaryDirectory() as folder:
-        for name, value in {**QUIET, "output_dir": folder}.items():
-            setattr(config, name, value)
+        vars(config).update(QUIET, output_dir=folder)
         use_device(config)
         try:
             shrink_model(model.model_name_or_path, folder, model.model_revision)
@@ -557,13 +530,16 @@ def smoke_step(make: Callable[..., Any], asked: Any, model: Any, look: Callable[
             trainer.train_dataset = trainer.train_dataset.select(look(trainer, asked)).map(cut_row)
             trainer.train()
         except Exception as error:  # noqa: BLE001 -- TRL refuses rows, templates and options in many ways
-            stop(4, f"TRL refuses {failing_row(error)}: {error!r}", "correct that; nothing was written yet")
+            frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+            mapped = [frame.f_locals for frame in frames if frame.f_code.co_name == "iter_outputs"]
+            where = f"row {mapped[-1]['i']}" if mapped and "i" in mapped[-1] else "this training"
+            stop(4, f"TRL refuses {where}: {error!r}", "correct that; nothing was written yet")
     use_device(asked)
 
 
 def use_device(config: Any) -> Any:
     """Return the device that the settings ask for, from now on that of accelerate."""
-    config.__dict__.pop("_setup_devices", None)
+    vars(config).pop("_setup_devices", None)
     return config.device
 
 
@@ -571,16 +547,6 @@ def cut_row(row: dict[str, Any]) -> dict[str, Any]:
     """Return the last 1,024 tokens of a row: all that counts in a rehearsal, at a fraction of the memory."""
     tokens = {key: value for key, value in row.items() if key.endswith(("ids", "labels", "mask", "masks"))}
     return {key: value[-1024:] for key, value in tokens.items() if isinstance(value, list)}
-
-
-def failing_row(error: BaseException) -> str:
-    """Return which row the error is about, as far as it shows."""
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_name == "iter_outputs" and "i" in trace.tb_frame.f_locals:
-            return f"row {trace.tb_frame.f_locals['i']}"
-        trace = trace.tb_next
-    return "this training"
 
 
 def shrink_model(name: str, folder: str, revision: str) -> None:
@@ -607,83 +573,69 @@ def shrink_model(name: str, folder: str, revision: str) -> None:
     AutoProcessor.from_pretrained(name, revision=revision).save_pretrained(folder)
 
 
-def count_processes(args: argparse.Namespace) -> int:
-    """Return how many processes train: those that run, those asked for, or one for each GPU."""
-    import torch
+def launch_on_gpus(processes: int, folder: Path) -> int:
+    """Run this command again in processes that share `folder`; return the first exit code that is not 0, if any.
 
-    return int(os.environ.get("WORLD_SIZE", "0")) or args.num_processes or max(1, torch.cuda.device_count())
-
-
-def launch_on_gpus(args: argparse.Namespace, folder: Path, processes: int) -> int:
-    """Run this command again in `processes` processes under accelerate, with `folder` to share; return the exit code.
-
-    SIGTERM makes a file `stop` in the folder, which the callback that keeps checkpoints looks for.
+    accelerate's launcher hides that code, and cannot start what `uv run -` reads.
     """
-    import torch
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // processes))
+    shared = {"TRAINING_FOLDER": str(folder), "WORLD_SIZE": str(processes), "OMP_NUM_THREADS": threads, **address}
+    started = []
+    for rank in range(processes):
+        variables = os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+        started.append(subprocess.Popen([sys.executable, *sys.orig_argv[1:]], env=variables))
+    signal.signal(signal.SIGTERM, lambda *_: [one.terminate() for one in started])
+    while None in (codes := [one.poll() for one in started]) and not any(codes):
+        time.sleep(0.2)
+    for one in started if any(codes) else ():  # they would wait for it
+        one.kill()
+    return next(filter(None, codes), 0)
 
-    script = Path(__file__) if "__file__" in globals() else folder / "script.py"
-    if "__file__" not in globals():  # with `uv run -` the script follows -c
-        script.write_text(sys.orig_argv[sys.orig_argv.index("-c") + 1], encoding="utf-8")
-    settings = ["--multi_gpu", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    settings = ["--config_file", args.accelerate_config] if args.accelerate_config else settings
-    settings += ["--num_processes", str(processes), "--main_process_port", "0"]
-    command = [sys.executable, "-m", "accelerate.commands.launch", *settings, str(script), *sys.argv[1:]]
-    shared = {"TRAINING_FOLDER": str(folder), "ACCELERATE_USE_CPU": str(not torch.cuda.is_available()).lower()}
-    shared["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // processes))
-    signal.signal(signal.SIGTERM, lambda *_: (folder / "stop").touch())
-    done = subprocess.run(command, env=os.environ | shared, check=False)
-    code = folder / "code"
-    return int(code.read_text(encoding="utf-8")) if code.exists() else done.returncode
 
+def guard_monitors(trainer: Any, run: dict[str, str]) -> list[Any]:
+    """Let training go on without what `report_to` names once it fails, or when it takes a minute; return what failed.
 
-def guard_monitors(trainer: Any, run: dict[str, str]) -> Event:
-    """Let what `report_to` names work in a thread; training goes on when it fails, and waits a minute for it at the end.
-
-    Returns an event that is set while there is nothing left to do. Trackio gets a name for this run; on a Job, a Space.
+    Trackio gets a name for this run; on a Job, a Space.
     """
-    config, calls, idle = trainer.args, SimpleQueue[Any](), Event()
-    name = hashlib.sha256(json.dumps(run).encode()).hexdigest()[:6]
-    config.run_name = config.run_name or f"{Path(trainer.model.config._name_or_path).name}-{name}"
-    config.trackio_static_space_id = config.trackio_static_space_id or False  # else each push would make a new one
+    config, failed = trainer.args, list[Any]()
+    digest = hashlib.sha256(json.dumps(run).encode()).hexdigest()
+    config.run_name = config.run_name or f"{Path(trainer.model.config._name_or_path).name}-{digest[:6]}"
+    config.trackio_static_space_id = config.trackio_static_space_id or False  # else each run would make a new one
     config.trackio_space_id = config.trackio_space_id or ("trackio" if "JOB_ID" in os.environ else None)
-    idle.set()
 
-    def work() -> None:
-        failures = 0
-        while True:
-            call, args, kwargs, done = calls.get()
+    def late(*_: Any) -> None:
+        raise TimeoutError("no answer within a minute")
+
+    def guarded(monitor: Any, call: Any) -> Any:
+        def attempt(*args: Any, **kwargs: Any) -> None:
+            if monitor in failed:
+                return
             try:
-                if failures < 3:
+                signal.setitimer(signal.ITIMER_REAL, 60, 1)  # again each second: a monitor may catch it
+                try:
                     call(*args, **kwargs)
+                finally:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
             except Exception as error:  # noqa: BLE001  # vet: ignore[UVS306] -- a training is worth more
-                print(f"{type(call.__self__).__name__}: {error}; training goes on", file=sys.stderr)
-                failures += 1
-            if calls.empty():
-                idle.set()
-            done.set()
+                print(f"{type(monitor).__name__}: {error}; training goes on without it", file=sys.stderr)
+                failed.append(monitor)
 
-    def later(call: Any) -> Any:
-        def add(args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            idle.clear()
-            done = Event()
-            calls.put((call, (args, copy.copy(state), control), kwargs, done))
-            if call.__name__ == "on_train_end":
-                done.wait(60)
+        return attempt
 
-        return add
-
+    signal.signal(signal.SIGALRM, late)
     for monitor in trainer.callback_handler.callbacks:
         if type(monitor).__module__.startswith("transformers.integrations"):
             for event in [name for name in dir(monitor) if name.startswith("on_")]:
-                setattr(monitor, event, later(getattr(monitor, event)))
-    Thread(target=work, daemon=True).start()
-    return idle
+                setattr(monitor, event, guarded(monitor, getattr(monitor, event)))
+    return failed
 
 
-def keep_checkpoints(output: Any, folder: Path, every: float) -> Any:
-    """Return a callback that saves a checkpoint in `folder` every so many seconds and on SIGTERM, and sends each to `output`.
+def keep_checkpoints(output: Any, every: float) -> Any:
+    """Return a callback that saves a checkpoint every so many seconds and on SIGTERM, and sends each to `output`, if any.
 
-    They are sent in the background, by the first process. While the place does not answer, training goes on.
+    They are sent in the background. While the place does not answer, training goes on.
     """
     from accelerate import PartialState
     from accelerate.utils import broadcast_object_list
@@ -692,23 +644,18 @@ def keep_checkpoints(output: Any, folder: Path, every: float) -> Any:
     pool = ThreadPoolExecutor(1)
 
     class Keeper(TrainerCallback):
-        stopped, saved, sending = False, time.monotonic(), Future[None]()
+        asked, stopped, saved, sending = False, False, 0.0, pool.submit(int)
 
-        def on_train_begin(self, *_: Any, **__: Any) -> None:
-            signal.signal(signal.SIGTERM, lambda *_: (folder / "stop").touch())
-            self.saved = time.monotonic()
-            self.sending.set_result(None)
+        def on_train_begin(self, args: Any, *_: Any, **__: Any) -> None:
+            signal.signal(signal.SIGTERM, lambda *_: vars(self).update(asked=True))
+            self.links, self.saved = Path(args.output_dir, ".sending"), time.monotonic()
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            asked = [(folder / "stop").exists(), time.monotonic() - self.saved > every]
-            self.stopped, due = broadcast_object_list(asked)  # all processes save the same step
-            control.should_save |= due or self.stopped
+            is_last = state.global_step >= state.max_steps  # then the model itself follows
+            wanted = [self.asked and not is_last, time.monotonic() - self.saved > every]
+            self.stopped, is_due = broadcast_object_list(wanted)  # all processes save the same step
+            control.should_save |= is_due or self.stopped
             control.should_training_stop |= self.stopped
-            self.on_epoch_end(args, state, control)
-
-        def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            if state.global_step >= state.max_steps and not args.load_best_model_at_end:
-                control.should_save = self.stopped = False  # the model itself follows
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             if not all(math.isfinite(logs.get(name, 0)) for name in ("loss", "grad_norm")):
@@ -717,85 +664,70 @@ def keep_checkpoints(output: Any, folder: Path, every: float) -> Any:
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             self.saved = time.monotonic()
             PartialState().wait_for_everyone()
-            if output is None or not state.is_world_process_zero:
+            is_last = state.global_step >= state.max_steps
+            if output is None or not state.is_world_process_zero or is_last:
                 return
-            self.settle(timeout=None if self.stopped else 30)
+            wait([self.sending], None if self.stopped else 30)
             if self.sending.done():  # else the next one is sent
+                self.settle()
                 name = f"checkpoint-{state.global_step}"
-                shutil.rmtree(output.folder)
-                shutil.copytree(folder / name, output.folder / name, copy_function=link_or_copy)
-                self.sending = pool.submit(publish_model, output)
-            self.settle(timeout=None if self.stopped else 0)
+                shutil.copytree(Path(args.output_dir, name), self.links / name, copy_function=os.link)
+                self.sending = pool.submit(output.send, self.links)
+            if self.stopped:
+                self.settle()
 
-        def settle(self, timeout: float | None = None) -> None:
+        def settle(self) -> None:
             """Wait for the checkpoint on its way; say so when it was refused."""
-            wait([self.sending], timeout)
-            if self.sending.done() and (error := self.sending.exception()):
-                if not isinstance(error, Exception):  # another run has taken the place
-                    raise error
+            try:
+                self.sending.result()
+            except Exception as error:  # noqa: BLE001  # vet: ignore[UVS306] -- a training is worth more
                 print(f"the checkpoint was not sent, training goes on: {error}", file=sys.stderr)
-                self.sending = Future[None]()
-                self.sending.set_result(None)
+            shutil.rmtree(self.links, ignore_errors=True)
 
     return Keeper()
 
 
-def link_or_copy(source: str, target: str) -> None:
-    """Make `target` the same file, or a copy on another disk."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
-
-
-def publish_training(trainer: Any, folder: Path, output: Any, card: str) -> None:
-    """Publish model and tokenizer from `folder`, the log, a plot and the card of a training, in one commit."""
-    for path in folder.iterdir():
-        if path.name != "training_args.bin":  # a pickle
-            path.replace(output.folder / path.name)
-    log = [entry for entry in trainer.state.log_history if "loss" in entry or "eval_loss" in entry]
-    passing = ("runtime", "_second", "step_time", "num_tokens")  # what an interrupted training counts otherwise
-    log = [{key: value for key, value in one.items() if not key.endswith(passing)} for one in log]
-    lines = "".join(json.dumps(entry, sort_keys=True) + "\n" for entry in log)
-    (output.folder / "training_log.jsonl").write_text(lines, encoding="utf-8")
-    measure = "reward" if any("reward" in entry for entry in log) else "loss"
-    plot_log(log, measure, output.folder / f"{measure}.png")
-    text = f"{card}\n![{measure}]({measure}.png)\n\n{log_tables(log, measure)}\n"
-    (output.folder / "README.md").write_text(text, encoding="utf-8")
-    output.patience = 1800
-    publish_model(output)
-    for old in Path(output.root).glob("checkpoint-*") if output.local else ():
-        with suppress(OSError):  # they are empty by now
-            old.rmdir()
-
-
-def log_tables(log: list[dict[str, Any]], measure: str) -> str:
-    """Return as Markdown how the measure went, and what the first and the last evaluation found."""
-    logged = [entry for entry in log if entry.get(measure) is not None]
-    lines = ["| step | " + measure + " |", "|---|---|"]
-    lines += [f"| {entry['step']} | {entry[measure]:.4f} |" for entry in logged[:: len(logged) // 20 + 1]]
-    if tested := [entry for entry in log if "eval_loss" in entry]:
-        first, last = tested[0], tested[-1]
-        lines += ["", f"| evaluated | step {first['step']} | step {last['step']} |", "|---|---|---|"]
-        names = [name for name in first if name.startswith(("eval_loss", "eval_reward")) and not name.endswith("std")]
-        names = [name for name in names if None not in {first[name], last.get(name)}]
-        lines += [f"| {name[5:]} | {first[name]:.4f} | {last[name]:.4f} |" for name in names]
-    return "\n".join(lines)
-
-
-def plot_log(log: list[dict[str, Any]], measure: str, path: Path) -> None:
-    """Draw the measure of each logged step, and that of evaluations."""
+def describe_training(trainer: Any, folder: Path, made: str, run: dict[str, Any]) -> None:
+    """Write the log of a training, a plot of it, and the card, which says that the model was `made` by this `run`."""
     from matplotlib.figure import Figure
 
+    passing = ("runtime", "_second", "step_time", "num_tokens")  # what an interrupted training counts otherwise
+    log = [
+        {key: value for key, value in entry.items() if not key.endswith(passing)}
+        for entry in trainer.state.log_history
+        if "loss" in entry or "eval_loss" in entry
+    ]
+    lines = "".join(json.dumps(entry, sort_keys=True) + "\n" for entry in log)
+    (folder / "training_log.jsonl").write_text(lines, encoding="utf-8")
+    measure = "reward" if any("reward" in entry for entry in log) else "loss"
     figure = Figure(figsize=(8, 4))
     axes = figure.subplots()
     for name in (measure, f"eval_{measure}"):
-        if points := [(entry["step"], entry[name]) for entry in log if entry.get(name) is not None]:
-            axes.plot(*zip(*points, strict=True), label=name)
+        points = [(entry["step"], entry[name]) for entry in log if entry.get(name) is not None]
+        axes.plot([step for step, _ in points], [value for _, value in points], label=name)
     axes.set(xlabel="step", ylabel=measure)
-    if axes.lines:
-        axes.legend()
-    figure.savefig(path, metadata={"Software": None})
+    axes.legend()
+    figure.savefig(folder / f"{measure}.png", metadata={"Software": None})
+    base, tags = trainer.model.config._name_or_path, ["uv-script", "jobshelf", *trainer._tag_names]
+    library = "peft" if hasattr(trainer.model, "peft_config") else "transformers"
+    front = json.dumps({"tags": tags, "base_model": base, "library_name": library})
+    used = ", ".join(f"{name} {version(name)}" for name in ("trl", "transformers", "peft", "torch"))
+    text = f"---\n{front}\n---\n{made}\n\n```json\n{json.dumps(run, indent=1)}\n```\n\n{used}\n\n![{measure}]({measure}.png)\n"
+    (folder / "README.md").write_text(f"{text}\n{evaluation_table(log)}", encoding="utf-8")
+
+
+def evaluation_table(log: list[dict[str, Any]]) -> str:
+    """Return as Markdown what the first and the last evaluation of a log found, if there were any."""
+    tested = [entry for entry in log if "eval_loss" in entry]
+    if not tested:
+        return ""
+    first, last = tested[0], tested[-1]
+    lines = [f"| evaluated | step {first['step']} | step {last['step']} |", "|---|---|---|"]
+    for name, before in sorted(first.items()):  # as in the state of a training that was resumed
+        is_shown = name.startswith(("eval_loss", "eval_reward")) and not name.endswith("std")
+        if is_shown and None not in (before, after := last.get(name)):
+            lines.append(f"| {name[5:]} | {before:.4f} | {after:.4f} |")
+    return "\n".join(lines) + "\n"
 
 
 def find_model(source: str, revision: str | None) -> tuple[str, bool]:
@@ -828,28 +760,6 @@ def fetch_model(source: str, commit: str) -> Path:
 
     folder = Path(source).expanduser()
     return folder if folder.is_dir() else Path(retrying(snapshot_download, source, revision=commit))
-
-
-def last_checkpoint(output: Any, folder: Path) -> str | None:
-    """Download the last complete checkpoint into `folder`; None when there is none."""
-    complete = re.compile(r"checkpoint-(\d+)/trainer_state\.json")
-    steps = [int(match[1]) for match in map(complete.fullmatch, output.finished) if match]
-    if not steps:
-        return None
-    name = f"checkpoint-{max(steps)}"
-    retrying(output.fs.get, name, f"{folder}/", recursive=True)
-    return str(folder / name)
-
-
-def publish_model(output: Any) -> None:
-    """Send the checkpoint or the model that waits in `output.folder`, in place of the checkpoint before it."""
-    old = {name for name in output.finished if name.startswith("checkpoint-")}
-    new = {path.relative_to(output.folder).as_posix() for path in output.folder.rglob("*") if path.is_file()}
-    output.stale = old - new if output.repo else set()
-    output.send()
-    output.finished = output.finished - old | new
-    for name in () if output.repo else old - new:
-        retrying(output.fs.rm_file, name)
 
 
 def read_rows(source: str, config: str | None, split: str) -> tuple[Any, str, bool]:
@@ -951,40 +861,37 @@ def require_write(target: str, kind: str = "dataset") -> None:
         stop(3, f"the Hub does not accept the token to write to {target}", fix)
 
 
-class Output:
-    """The place of a run's files: user/name on the Hub, hf://buckets/..., s3://..., gs://... or a folder.
+class TrainingOutput:
+    """The place of a training: user/name on the Hub, hf://buckets/..., s3://..., gs://... or a folder.
 
-    Its run.json says whose files they are; `finished` names those of this run. A new file waits in `folder`: in a
-    repository for up to `--commit-every` seconds, as the Hub takes 128 commits an hour.
+    Its run.json says whose files they are. What is put there takes the place of the checkpoint before it.
     """
 
-    def __init__(self, args: argparse.Namespace, run: dict[str, Any], *, kind: str = "dataset") -> None:
+    def __init__(self, args: argparse.Namespace, target: str, run: dict[str, Any]) -> None:
         from fsspec import url_to_fs
         from fsspec.implementations.dirfs import DirFileSystem
 
-        self.args, self.target, self.kind = args, args.output, kind
-        self.repo = re.fullmatch(r"\w[\w.-]*/[\w.-]+", self.target) is not None
-        prefix = {"dataset": "hf://datasets/", "model": "hf://"}[kind] if self.repo else ""
-        store, self.root = url_to_fs(prefix + self.target)
-        self.fs, self.local = DirFileSystem(self.root, store), "file" in store.protocol
-        names, held = retrying(self.look)
-        differs = [key for key, value in run.items() if held.get(key) != value]
-        differs += ["kept"] if args.overwrite and "kept" in held else []
-        self.run, self.finished, self.stale = run, set[str](), set[str]()
-        if not differs:
-            self.run, self.finished = held, names
-        elif args.overwrite or not names:  # a repository has a history; elsewhere only files of a run are deleted
-            made = re.compile("" if self.repo else r"(data|checkpoint-\d+)/|(README\.md|run\.json)$")
-            self.stale = {name for name in names if made.match(name) and (self.repo or held)}
-        elif args.keep and held:
-            self.run, self.finished = {**run, "kept": held}, names - {"README.md", "run.json"}
-        else:
-            found = f"another run ({', '.join(differs)} differ)" if held else "files of another origin"
-            also = "--keep to keep its parts, or " if held else ""
-            stop(4, f"{self.target} holds {found}", f"name another output, or add {also}--overwrite")
+        self.args, self.target, self.run = args, target, run
+        self.repo = re.fullmatch(r"\w[\w.-]*/[\w.-]+", target) is not None
+        store, root = url_to_fs(f"hf://{target}" if self.repo else target)
+        self.fs = DirFileSystem(root, store)
+        self.folder = Path(root) if "file" in store.protocol else None
+        names, self.held = retrying(self.look)
+        differs = [key for key, value in run.items() if self.held.get(key) != value]
+        is_ours = bool(self.held) and (args.keep or not differs)
+        if names and not is_ours and not args.overwrite:
+            found = f"another run ({', '.join(differs)} differ)" if self.held else "files of another origin"
+            also = "--keep to resume it, or " if self.held else ""
+            stop(4, f"{target} holds {found}", f"name another output, or add {also}--overwrite")
+        if is_ours:
+            self.run = {**run, "kept": self.held} if differs else self.held
+        self.is_finished = is_ours and not differs and "training_log.jsonl" in names
+        steps = [re.fullmatch(r"checkpoint-(\d+)/trainer_state\.json", name) for name in names if is_ours]
+        last = max((int(step[1]) for step in steps if step), default=None)
+        self.checkpoint = last and f"checkpoint-{last}"
 
     def look(self) -> tuple[set[str], dict[str, Any]]:
-        """Return the names of the files that are there now, those of other processes too, and what run.json says."""
+        """Return the names of the files that are there now, and what run.json says."""
         names, held = set(), {}
         self.fs.fs.invalidate_cache()  # all of it: for one path, the Hub would be asked
         with suppress(FileNotFoundError, TypeError, ValueError):
@@ -999,102 +906,76 @@ class Output:
         api, private = HfApi(), self.args.private or (private and not self.args.public)
         bucket = re.match(r"hf://buckets/([^/]+/[^/]+)", self.target)
         if self.repo:
-            retrying(api.create_repo, self.target, repo_type=self.kind, private=private, exist_ok=True)
+            retrying(api.create_repo, self.target, private=private, exist_ok=True)
             if private:  # also one that was there
-                retrying(api.update_repo_settings, self.target, repo_type=self.kind, private=True)
+                retrying(api.update_repo_settings, self.target, private=True)
         elif bucket:
             retrying(api.create_bucket, bucket[1], private=private, exist_ok=True)
             if private:
                 retrying(api.update_bucket_settings, bucket[1], private=True)
-        self.waiting, self.sent = tempfile.TemporaryDirectory(), float("-inf")
-        self.folder = Path(self.waiting.name)
-        for name in () if self.repo else self.stale:
-            retrying(self.fs.rm_file, name)
-        if "run.json" not in self.finished:
-            self.write("run.json", json.dumps(self.run).encode())
+        if self.run != self.held and "kept" not in self.run:
+            self.clear()
 
-    def write(self, name: str, data: bytes) -> None:
-        """Put a file there: at once, or in a repository with the next commit."""
-        part, path = self.folder / ".part", self.folder / name
-        part.write_bytes(data)  # under a hidden name, which is not sent: a full disk or SIGTERM may cut it short
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.replace(path)
-        self.finished.add(name)
-        if not self.repo or time.monotonic() - self.sent >= self.args.commit_every:
-            self.send()
+    def clear(self) -> None:
+        """Leave nothing of a training but run.json."""
+        with tempfile.TemporaryDirectory() as empty:
+            self.send(Path(empty))
 
-    def send(self) -> None:
-        """Send what waits; when it is refused for good, keep it here and stop with 6."""
-        if not any(self.folder.glob("[!.]*")):
-            return
-        try:
-            retrying(self.put)
-        except Exception as error:
-            if self.local:
-                raise
-            kept = shutil.move(self.folder, Path(f"unsaved-{os.getpid()}").absolute())
-            here, there = shlex.quote(str(kept)), shlex.quote(self.target)
-            sync = {"s3": "aws s3 sync", "gs": "gcloud storage rsync -r"}.get(self.target[:2], "hf buckets sync")
-            push = f"hf upload {there} {here} . --repo-type {self.kind}" if self.repo else f"{sync} {here} {there}"
-            stop(6, f"{self.target} refused the files now in {kept}: {error}", push)
-        shutil.rmtree(self.folder)
-        self.folder.mkdir()
-        self.stale, self.sent = set(), time.monotonic()
+    def send(self, folder: Path) -> None:
+        """Put the files of a folder there; within two minutes, or ConnectionError."""
+        retrying(self.put, folder)
 
-    def put(self) -> None:
-        """Put what waits in its place; into a repository in one commit. Repeated, it changes nothing."""
+    def put(self, folder: Path) -> None:
+        """Put the files of a folder there, in a repository with one commit. Repeated, it changes nothing."""
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
         names, held = self.look()
-        paths = sorted(filter(Path.is_file, self.folder.rglob("[!.]*")), key=lambda path: path.stat().st_mtime_ns)
-        files = {path.relative_to(self.folder).as_posix(): path for path in paths}
-        if held != self.run and files.keys() != {"run.json"}:
-            self.waiting.cleanup()
+        if held not in (self.held, self.run):
             stop(4, f"another run has taken {self.target}", "name another output, or run this again with --overwrite")
+        (folder / "run.json").write_text(json.dumps(self.run), encoding="utf-8")
+        files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
         if self.repo:
-            changes = [CommitOperationDelete(name) for name in self.stale & names - files.keys()]
+            changes = [CommitOperationDelete(name) for name in names - files.keys()]
             changes += [CommitOperationAdd(name, path) for name, path in files.items()]
-            HfApi().create_commit(self.target, changes, repo_type=self.kind, commit_message=f"Add {len(files)} files")
+            HfApi().create_commit(self.target, changes, commit_message=f"Add {len(files)} files")
+        else:
+            last = ("trainer_state.json", "training_log.jsonl")  # the others are there when these are
+            for name in sorted(files, key=lambda name: name.endswith(last)):
+                self.put_file(files[name], name)
+            made = {name.partition("/")[0] for name in names if re.match(r"checkpoint-\d+/|training_log\.jsonl$", name)}
+            for name in made - {name.partition("/")[0] for name in files}:  # of what else there may be, nothing is ours
+                self.fs.rm(name, recursive=True)
+        self.held = self.run
+
+    def put_file(self, path: Path, name: str) -> None:
+        """Put a file there, whole or not at all."""
+        if self.folder is None:
+            self.fs.put_file(str(path), name)
             return
-        for name, path in files.items():
-            if self.local:
-                self.place(path, Path(self.root, name))
-            else:
-                self.fs.put_file(str(path), name)
-
-    def place(self, path: Path, there: Path) -> None:
-        """Move a file into the folder, whole or not at all; another process may bring the same file."""
+        there = self.folder / name
         there.parent.mkdir(parents=True, exist_ok=True)
-        part = there.with_name(f".{there.name}.{self.folder.name}")
+        shutil.move(path, there.with_name(f".{there.name}"))  # a copy, if it comes from another disk
+        there.with_name(f".{there.name}").replace(there)
+
+    def publish(self, folder: Path) -> None:
+        """Put the model there, within half an hour; if it is refused for good, keep it here and stop with 6."""
+        from huggingface_hub import HfApi
+        from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
+
+        is_away, tries = retry_if_exception_type(ConnectionError), stop_after_attempt(20)  # of two minutes each
         try:
-            shutil.move(path, part)  # a copy, if it comes from another disk
-            part.replace(there)
-        except FileNotFoundError:  # the other one was faster, and has cleaned up
-            if not there.exists():
+            Retrying(retry=is_away, stop=tries, reraise=True)(self.send, folder)
+        except Exception as error:
+            if self.folder:
                 raise
-        finally:
-            for left in there.parent.glob(f".{there.name}.*"):  # also what a killed run left
-                left.unlink(missing_ok=True)
-
-
-class ModelOutput(Output):
-    """An Output that never ends a training: what is refused raises, until `patience` says how long to try at the end."""
-
-    patience = 0.0  # seconds
-
-    def send(self) -> None:
-        """Send what waits; at the end, stop with 6 when it is refused for all that time."""
-        limit = time.monotonic() + self.patience
-        while any(self.folder.glob("*")):
-            try:
-                retrying(self.put)
-                break
-            except OSError:
-                if not self.patience:
-                    raise
-                if time.monotonic() > limit:
-                    break
-        super().send()
+            kept = shutil.move(folder, Path(f"unsaved-{os.getpid()}").absolute())
+            here, there = shlex.quote(str(kept)), shlex.quote(self.target)
+            sync = {"s3": "aws s3 sync", "gs": "gcloud storage rsync -r"}.get(self.target[:2], "hf buckets sync")
+            push = f"hf upload {there} {here} . --delete 'checkpoint-*'" if self.repo else f"{sync} {here} {there}"
+            stop(6, f"{self.target} refused the model now in {kept}: {error}", push)
+        shutil.rmtree(folder)
+        if self.repo and not self.args.overwrite:  # the checkpoints would stay in the history
+            retrying(HfApi().super_squash_history, self.target)
 
 
 def retrying(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

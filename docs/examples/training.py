@@ -60,7 +60,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -68,7 +67,7 @@ from typing import Any, NoReturn
 
 # What is not said on the command line; TRL's own defaults for the rest.
 DEFAULTS = ["--use_peft", "true", "--lora_target_modules", "all-linear", "--learning_rate", "2e-4"]
-DEFAULTS += ["--report_to", "none", "--disable_tqdm", "true"]
+DEFAULTS += ["--save_total_limit", "1", "--report_to", "none", "--disable_tqdm", "true"]
 
 
 def prepare(row: dict[str, Any]) -> dict[str, Any]:
@@ -102,12 +101,13 @@ def main() -> int:
         parser.error("INPUT lies in OUTPUT")
     require_write(args.output, "model")
     rows, commit, private = read_rows(args.input, args.config_name, args.split)
-    output = Output(args, run_identity(args, commit), kind="model")
+    output = TrainingOutput(args, args.output, run_identity(args, commit))
     examples = [example(row, number) for number, row in enumerate(rows.select(range(len(rows))[: args.max_samples]))]
     print(f"{len(examples):,} rows of {args.input} at {commit}, to {args.output}")
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = make_trainer(args, examples, output, Path(folder))
-        if not args.dry_run and "README.md" not in output.finished:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = output.folder if output.folder and not args.dry_run else Path(temporary)
+        trainer = make_trainer(args, examples, output, folder)
+        if not args.dry_run and not output.is_finished:
             output.claim(private=private)
             train(trainer, output, card(args, len(examples), output.run))
     return 0
@@ -138,8 +138,10 @@ def make_trainer(args: argparse.Namespace, examples: list[dict[str, Any]], outpu
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             name = f"checkpoint-{state.global_step}"
-            shutil.copytree(folder / name, output.folder / name)
-            publish_model(output)
+            if output.folder is None:
+                with tempfile.TemporaryDirectory() as sent:
+                    shutil.copytree(folder / name, Path(sent, name))
+                    send(output, Path(sent))
 
     words = [*DEFAULTS, "--model_name_or_path", args.model, "--output_dir", str(folder)]
     words += [] if torch.cuda.is_available() else ["--use_cpu", "true", "--bf16", "false"]
@@ -156,17 +158,27 @@ def make_trainer(args: argparse.Namespace, examples: list[dict[str, Any]], outpu
 
 def train(trainer: Any, output: Any, text: str) -> None:
     """Train from the last checkpoint on, and publish the model with `text` as its card."""
-    from huggingface_hub import HfApi
-
-    trainer.train(resume_from_checkpoint=last_checkpoint(output, Path(trainer.args.output_dir)))
+    folder = Path(trainer.args.output_dir)
+    if output.checkpoint and output.folder is None:
+        retrying(output.fs.get, output.checkpoint, f"{folder}/", recursive=True)
+    trainer.train(resume_from_checkpoint=output.checkpoint and str(folder / output.checkpoint))
     if trainer.state.global_step < trainer.state.max_steps:  # SIGTERM
         sys.exit(143)
-    trainer.save_model(str(output.folder))
-    (output.folder / "training_args.bin").unlink(missing_ok=True)  # a pickle
-    (output.folder / "README.md").write_text(text, encoding="utf-8")
-    publish_model(output)
-    if output.repo:  # the checkpoints would stay in the history
-        retrying(HfApi().super_squash_history, output.target)
+    trainer.save_model(str(folder / "model"))
+    (folder / "model" / "training_args.bin").unlink()  # a pickle
+    (folder / "model" / "README.md").write_text(text, encoding="utf-8")
+    log = [{"step": one["step"], "loss": one["loss"]} for one in trainer.state.log_history if "loss" in one]
+    lines = "".join(json.dumps(entry) + "\n" for entry in log)
+    (folder / "model" / "training_log.jsonl").write_text(lines, encoding="utf-8")
+    output.publish(folder / "model")
+
+
+def send(output: Any, folder: Path) -> None:
+    """Put a checkpoint in its place; while that does not answer, training goes on."""
+    try:
+        output.send(folder)
+    except Exception as error:  # noqa: BLE001  # vet: ignore[UVS306] -- a training is worth more
+        print(f"the checkpoint was not sent, training goes on: {error}", file=sys.stderr)
 
 
 def card(args: argparse.Namespace, count: int, run: dict[str, Any]) -> str:
@@ -174,28 +186,6 @@ def card(args: argparse.Namespace, count: int, run: dict[str, Any]) -> str:
     front = {"tags": ["uv-script", "jobshelf"], "base_model": args.model, "library_name": "transformers"}
     made = f"`{args.model}`, trained on {count:,} rows of `{args.input}` at `{run['input']}` by `training.py`."
     return f"---\n{json.dumps(front)}\n---\n# {args.output}\n\n{made}\n\n```json\n{json.dumps(run, indent=1)}\n```\n"
-
-
-def last_checkpoint(output: Any, folder: Path) -> str | None:
-    """Download the last complete checkpoint into `folder`; None when there is none."""
-    complete = re.compile(r"checkpoint-(\d+)/trainer_state\.json")
-    steps = [int(match[1]) for match in map(complete.fullmatch, output.finished) if match]
-    if not steps:
-        return None
-    name = f"checkpoint-{max(steps)}"
-    retrying(output.fs.get, name, f"{folder}/", recursive=True)
-    return str(folder / name)
-
-
-def publish_model(output: Any) -> None:
-    """Send the checkpoint or the model that waits in `output.folder`, in place of the checkpoint before it."""
-    old = {name for name in output.finished if name.startswith("checkpoint-")}
-    new = {path.relative_to(output.folder).as_posix() for path in output.folder.rglob("*") if path.is_file()}
-    output.stale = old - new if output.repo else set()
-    output.send()
-    output.finished = output.finished - old | new
-    for name in () if output.repo else old - new:
-        retrying(output.fs.rm_file, name)
 
 
 def read_rows(source: str, config: str | None, split: str) -> tuple[Any, str, bool]:
@@ -297,40 +287,37 @@ def require_write(target: str, kind: str = "dataset") -> None:
         stop(3, f"the Hub does not accept the token to write to {target}", fix)
 
 
-class Output:
-    """The place of a run's files: user/name on the Hub, hf://buckets/..., s3://..., gs://... or a folder.
+class TrainingOutput:
+    """The place of a training: user/name on the Hub, hf://buckets/..., s3://..., gs://... or a folder.
 
-    Its run.json says whose files they are; `finished` names those of this run. A new file waits in `folder`: in a
-    repository for up to `--commit-every` seconds, as the Hub takes 128 commits an hour.
+    Its run.json says whose files they are. What is put there takes the place of the checkpoint before it.
     """
 
-    def __init__(self, args: argparse.Namespace, run: dict[str, Any], *, kind: str = "dataset") -> None:
+    def __init__(self, args: argparse.Namespace, target: str, run: dict[str, Any]) -> None:
         from fsspec import url_to_fs
         from fsspec.implementations.dirfs import DirFileSystem
 
-        self.args, self.target, self.kind = args, args.output, kind
-        self.repo = re.fullmatch(r"\w[\w.-]*/[\w.-]+", self.target) is not None
-        prefix = {"dataset": "hf://datasets/", "model": "hf://"}[kind] if self.repo else ""
-        store, self.root = url_to_fs(prefix + self.target)
-        self.fs, self.local = DirFileSystem(self.root, store), "file" in store.protocol
-        names, held = retrying(self.look)
-        differs = [key for key, value in run.items() if held.get(key) != value]
-        differs += ["kept"] if args.overwrite and "kept" in held else []
-        self.run, self.finished, self.stale = run, set[str](), set[str]()
-        if not differs:
-            self.run, self.finished = held, names
-        elif args.overwrite or not names:  # a repository has a history; elsewhere only files of a run are deleted
-            made = re.compile("" if self.repo else r"(data|checkpoint-\d+)/|(README\.md|run\.json)$")
-            self.stale = {name for name in names if made.match(name) and (self.repo or held)}
-        elif args.keep and held:
-            self.run, self.finished = {**run, "kept": held}, names - {"README.md", "run.json"}
-        else:
-            found = f"another run ({', '.join(differs)} differ)" if held else "files of another origin"
-            also = "--keep to keep its parts, or " if held else ""
-            stop(4, f"{self.target} holds {found}", f"name another output, or add {also}--overwrite")
+        self.args, self.target, self.run = args, target, run
+        self.repo = re.fullmatch(r"\w[\w.-]*/[\w.-]+", target) is not None
+        store, root = url_to_fs(f"hf://{target}" if self.repo else target)
+        self.fs = DirFileSystem(root, store)
+        self.folder = Path(root) if "file" in store.protocol else None
+        names, self.held = retrying(self.look)
+        differs = [key for key, value in run.items() if self.held.get(key) != value]
+        is_ours = bool(self.held) and (args.keep or not differs)
+        if names and not is_ours and not args.overwrite:
+            found = f"another run ({', '.join(differs)} differ)" if self.held else "files of another origin"
+            also = "--keep to resume it, or " if self.held else ""
+            stop(4, f"{target} holds {found}", f"name another output, or add {also}--overwrite")
+        if is_ours:
+            self.run = {**run, "kept": self.held} if differs else self.held
+        self.is_finished = is_ours and not differs and "training_log.jsonl" in names
+        steps = [re.fullmatch(r"checkpoint-(\d+)/trainer_state\.json", name) for name in names if is_ours]
+        last = max((int(step[1]) for step in steps if step), default=None)
+        self.checkpoint = last and f"checkpoint-{last}"
 
     def look(self) -> tuple[set[str], dict[str, Any]]:
-        """Return the names of the files that are there now, those of other processes too, and what run.json says."""
+        """Return the names of the files that are there now, and what run.json says."""
         names, held = set(), {}
         self.fs.fs.invalidate_cache()  # all of it: for one path, the Hub would be asked
         with suppress(FileNotFoundError, TypeError, ValueError):
@@ -345,82 +332,76 @@ class Output:
         api, private = HfApi(), self.args.private or (private and not self.args.public)
         bucket = re.match(r"hf://buckets/([^/]+/[^/]+)", self.target)
         if self.repo:
-            retrying(api.create_repo, self.target, repo_type=self.kind, private=private, exist_ok=True)
+            retrying(api.create_repo, self.target, private=private, exist_ok=True)
             if private:  # also one that was there
-                retrying(api.update_repo_settings, self.target, repo_type=self.kind, private=True)
+                retrying(api.update_repo_settings, self.target, private=True)
         elif bucket:
             retrying(api.create_bucket, bucket[1], private=private, exist_ok=True)
             if private:
                 retrying(api.update_bucket_settings, bucket[1], private=True)
-        self.waiting, self.sent = tempfile.TemporaryDirectory(), float("-inf")
-        self.folder = Path(self.waiting.name)
-        for name in () if self.repo else self.stale:
-            retrying(self.fs.rm_file, name)
-        if "run.json" not in self.finished:
-            self.write("run.json", json.dumps(self.run).encode())
+        if self.run != self.held and "kept" not in self.run:
+            self.clear()
 
-    def write(self, name: str, data: bytes) -> None:
-        """Put a file there: at once, or in a repository with the next commit."""
-        part, path = self.folder / ".part", self.folder / name
-        part.write_bytes(data)  # under a hidden name, which is not sent: a full disk or SIGTERM may cut it short
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.replace(path)
-        self.finished.add(name)
-        if not self.repo or time.monotonic() - self.sent >= self.args.commit_every:
-            self.send()
+    def clear(self) -> None:
+        """Leave nothing of a training but run.json."""
+        with tempfile.TemporaryDirectory() as empty:
+            self.send(Path(empty))
 
-    def send(self) -> None:
-        """Send what waits; when it is refused for good, keep it here and stop with 6."""
-        if not any(self.folder.glob("[!.]*")):
-            return
-        try:
-            retrying(self.put)
-        except Exception as error:
-            if self.local:
-                raise
-            kept = shutil.move(self.folder, Path(f"unsaved-{os.getpid()}").absolute())
-            here, there = shlex.quote(str(kept)), shlex.quote(self.target)
-            sync = {"s3": "aws s3 sync", "gs": "gcloud storage rsync -r"}.get(self.target[:2], "hf buckets sync")
-            push = f"hf upload {there} {here} . --repo-type {self.kind}" if self.repo else f"{sync} {here} {there}"
-            stop(6, f"{self.target} refused the files now in {kept}: {error}", push)
-        shutil.rmtree(self.folder)
-        self.folder.mkdir()
-        self.stale, self.sent = set(), time.monotonic()
+    def send(self, folder: Path) -> None:
+        """Put the files of a folder there; within two minutes, or ConnectionError."""
+        retrying(self.put, folder)
 
-    def put(self) -> None:
-        """Put what waits in its place; into a repository in one commit. Repeated, it changes nothing."""
+    def put(self, folder: Path) -> None:
+        """Put the files of a folder there, in a repository with one commit. Repeated, it changes nothing."""
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
         names, held = self.look()
-        paths = sorted(filter(Path.is_file, self.folder.rglob("[!.]*")), key=lambda path: path.stat().st_mtime_ns)
-        files = {path.relative_to(self.folder).as_posix(): path for path in paths}
-        if held != self.run and files.keys() != {"run.json"}:
-            self.waiting.cleanup()
+        if held not in (self.held, self.run):
             stop(4, f"another run has taken {self.target}", "name another output, or run this again with --overwrite")
+        (folder / "run.json").write_text(json.dumps(self.run), encoding="utf-8")
+        files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
         if self.repo:
-            changes = [CommitOperationDelete(name) for name in self.stale & names - files.keys()]
+            changes = [CommitOperationDelete(name) for name in names - files.keys()]
             changes += [CommitOperationAdd(name, path) for name, path in files.items()]
-            HfApi().create_commit(self.target, changes, repo_type=self.kind, commit_message=f"Add {len(files)} files")
-            return
-        for name, path in files.items():
-            if self.local:
-                self.place(path, Path(self.root, name))
-            else:
-                self.fs.put_file(str(path), name)
+            HfApi().create_commit(self.target, changes, commit_message=f"Add {len(files)} files")
+        else:
+            last = ("trainer_state.json", "training_log.jsonl")  # the others are there when these are
+            for name in sorted(files, key=lambda name: name.endswith(last)):
+                self.put_file(files[name], name)
+            made = {name.partition("/")[0] for name in names if re.match(r"checkpoint-\d+/|training_log\.jsonl$", name)}
+            for name in made - {name.partition("/")[0] for name in files}:  # of what else there may be, nothing is ours
+                self.fs.rm(name, recursive=True)
+        self.held = self.run
 
-    def place(self, path: Path, there: Path) -> None:
-        """Move a file into the folder, whole or not at all; another process may bring the same file."""
+    def put_file(self, path: Path, name: str) -> None:
+        """Put a file there, whole or not at all."""
+        if self.folder is None:
+            self.fs.put_file(str(path), name)
+            return
+        there = self.folder / name
         there.parent.mkdir(parents=True, exist_ok=True)
-        part = there.with_name(f".{there.name}.{self.folder.name}")
+        shutil.move(path, there.with_name(f".{there.name}"))  # a copy, if it comes from another disk
+        there.with_name(f".{there.name}").replace(there)
+
+    def publish(self, folder: Path) -> None:
+        """Put the model there, within half an hour; if it is refused for good, keep it here and stop with 6."""
+        from huggingface_hub import HfApi
+        from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
+
+        is_away, tries = retry_if_exception_type(ConnectionError), stop_after_attempt(20)  # of two minutes each
         try:
-            shutil.move(path, part)  # a copy, if it comes from another disk
-            part.replace(there)
-        except FileNotFoundError:  # the other one was faster, and has cleaned up
-            if not there.exists():
+            Retrying(retry=is_away, stop=tries, reraise=True)(self.send, folder)
+        except Exception as error:
+            if self.folder:
                 raise
-        finally:
-            for left in there.parent.glob(f".{there.name}.*"):  # also what a killed run left
-                left.unlink(missing_ok=True)
+            kept = shutil.move(folder, Path(f"unsaved-{os.getpid()}").absolute())
+            here, there = shlex.quote(str(kept)), shlex.quote(self.target)
+            sync = {"s3": "aws s3 sync", "gs": "gcloud storage rsync -r"}.get(self.target[:2], "hf buckets sync")
+            push = f"hf upload {there} {here} . --delete 'checkpoint-*'" if self.repo else f"{sync} {here} {there}"
+            stop(6, f"{self.target} refused the model now in {kept}: {error}", push)
+        shutil.rmtree(folder)
+        if self.repo and not self.args.overwrite:  # the checkpoints would stay in the history
+            retrying(HfApi().super_squash_history, self.target)
 
 
 def retrying(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -1,55 +1,47 @@
-"""Trackio, wandb and their like beside a training: they never stop it."""
+"""A training and what watches it: trackio, wandb or tensorboard must not stop it."""
 
-import copy
 import hashlib
 import json
 import os
+import signal
 import sys
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Event, Thread
 from typing import Any
 
 
-def guard_monitors(trainer: Any, run: dict[str, str]) -> Event:
-    """Let what `report_to` names work in a thread; training goes on when it fails, and waits a minute for it at the end.
+def guard_monitors(trainer: Any, run: dict[str, str]) -> list[Any]:
+    """Let training go on without what `report_to` names once it fails, or when it takes a minute; return what failed.
 
-    Returns an event that is set while there is nothing left to do. Trackio gets a name for this run; on a Job, a Space.
+    Trackio gets a name for this run; on a Job, a Space.
     """
-    config, calls, idle = trainer.args, SimpleQueue[Any](), Event()
-    name = hashlib.sha256(json.dumps(run).encode()).hexdigest()[:6]
-    config.run_name = config.run_name or f"{Path(trainer.model.config._name_or_path).name}-{name}"
-    config.trackio_static_space_id = config.trackio_static_space_id or False  # else each push would make a new one
+    config, failed = trainer.args, list[Any]()
+    digest = hashlib.sha256(json.dumps(run).encode()).hexdigest()
+    config.run_name = config.run_name or f"{Path(trainer.model.config._name_or_path).name}-{digest[:6]}"
+    config.trackio_static_space_id = config.trackio_static_space_id or False  # else each run would make a new one
     config.trackio_space_id = config.trackio_space_id or ("trackio" if "JOB_ID" in os.environ else None)
-    idle.set()
 
-    def work() -> None:
-        failures = 0
-        while True:
-            call, args, kwargs, done = calls.get()
+    def late(*_: Any) -> None:
+        raise TimeoutError("no answer within a minute")
+
+    def guarded(monitor: Any, call: Any) -> Any:
+        def attempt(*args: Any, **kwargs: Any) -> None:
+            if monitor in failed:
+                return
             try:
-                if failures < 3:
+                signal.setitimer(signal.ITIMER_REAL, 60, 1)  # again each second: a monitor may catch it
+                try:
                     call(*args, **kwargs)
+                finally:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
             except Exception as error:  # noqa: BLE001  # vet: ignore[UVS306] -- a training is worth more
-                print(f"{type(call.__self__).__name__}: {error}; training goes on", file=sys.stderr)
-                failures += 1
-            if calls.empty():
-                idle.set()
-            done.set()
+                print(f"{type(monitor).__name__}: {error}; training goes on without it", file=sys.stderr)
+                failed.append(monitor)
 
-    def later(call: Any) -> Any:
-        def add(args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            idle.clear()
-            done = Event()
-            calls.put((call, (args, copy.copy(state), control), kwargs, done))
-            if call.__name__ == "on_train_end":
-                done.wait(60)
+        return attempt
 
-        return add
-
+    signal.signal(signal.SIGALRM, late)
     for monitor in trainer.callback_handler.callbacks:
         if type(monitor).__module__.startswith("transformers.integrations"):
             for event in [name for name in dir(monitor) if name.startswith("on_")]:
-                setattr(monitor, event, later(getattr(monitor, event)))
-    Thread(target=work, daemon=True).start()
-    return idle
+                setattr(monitor, event, guarded(monitor, getattr(monitor, event)))
+    return failed

@@ -1,37 +1,30 @@
-"""Using all GPUs of a machine: the script starts itself once for each."""
+"""A training in several processes of one machine."""
 
-import argparse
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 
-def count_processes(args: argparse.Namespace) -> int:
-    """Return how many processes train: those that run, those asked for, or one for each GPU."""
-    import torch
+def launch_on_gpus(processes: int, folder: Path) -> int:
+    """Run this command again in processes that share `folder`; return the first exit code that is not 0, if any.
 
-    return int(os.environ.get("WORLD_SIZE", "0")) or args.num_processes or max(1, torch.cuda.device_count())
-
-
-def launch_on_gpus(args: argparse.Namespace, folder: Path, processes: int) -> int:
-    """Run this command again in `processes` processes under accelerate, with `folder` to share; return the exit code.
-
-    SIGTERM makes a file `stop` in the folder, which the callback that keeps checkpoints looks for.
+    accelerate's launcher hides that code, and cannot start what `uv run -` reads.
     """
-    import torch
-
-    script = Path(__file__) if "__file__" in globals() else folder / "script.py"
-    if "__file__" not in globals():  # with `uv run -` the script follows -c
-        script.write_text(sys.orig_argv[sys.orig_argv.index("-c") + 1], encoding="utf-8")
-    settings = ["--multi_gpu", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    settings = ["--config_file", args.accelerate_config] if args.accelerate_config else settings
-    settings += ["--num_processes", str(processes), "--main_process_port", "0"]
-    command = [sys.executable, "-m", "accelerate.commands.launch", *settings, str(script), *sys.argv[1:]]
-    shared = {"TRAINING_FOLDER": str(folder), "ACCELERATE_USE_CPU": str(not torch.cuda.is_available()).lower()}
-    shared["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // processes))
-    signal.signal(signal.SIGTERM, lambda *_: (folder / "stop").touch())
-    done = subprocess.run(command, env=os.environ | shared, check=False)
-    code = folder / "code"
-    return int(code.read_text(encoding="utf-8")) if code.exists() else done.returncode
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // processes))
+    shared = {"TRAINING_FOLDER": str(folder), "WORLD_SIZE": str(processes), "OMP_NUM_THREADS": threads, **address}
+    started = []
+    for rank in range(processes):
+        variables = os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+        started.append(subprocess.Popen([sys.executable, *sys.orig_argv[1:]], env=variables))
+    signal.signal(signal.SIGTERM, lambda *_: [one.terminate() for one in started])
+    while None in (codes := [one.poll() for one in started]) and not any(codes):
+        time.sleep(0.2)
+    for one in started if any(codes) else ():  # they would wait for it
+        one.kill()
+    return next(filter(None, codes), 0)

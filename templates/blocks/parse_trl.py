@@ -1,4 +1,4 @@
-"""TRL's own parser behind ours."""
+"""The options of TRL: its own parser, its YAML, and our defaults in front of TRL's."""
 
 import argparse
 import difflib
@@ -12,12 +12,16 @@ from .stop import stop
 def parse_trl(args: argparse.Namespace, kinds: list[Any], defaults: dict[str, Any], lora: dict[str, Any]) -> list[Any]:
     """Return an instance of each of TRL's `kinds`, from `args.words`, else the YAML file, else our defaults.
 
-    Each default is a value and its reason, and is printed; those of `lora` are for adapters. Stops with 2.
+    Each default is a value and its reason, and is printed; those of `lora` are for adapters. Stops with 2. How many
+    processes train is in `args.processes`: those that run, those asked for, or one for each GPU.
     """
     import torch
     import yaml
     from trl import TrlParser
 
+    args.processes = int(os.environ.get("WORLD_SIZE", "0")) or args.num_processes or max(1, torch.cuda.device_count())
+    if args.dataset:
+        defaults = defaults | {"use_peft": (True, "an adapter fits on a small GPU; --full trains all weights")}
     if not torch.cuda.is_available():  # else TRL refuses even its own defaults
         defaults = defaults | {"use_cpu": (True, "there is no GPU"), "bf16": (False, "there is no GPU")}
         args.words += ["--tf32", "false"] if any(word.startswith("--tf32") for word in args.words) else []
@@ -41,8 +45,7 @@ def parse_trl(args: argparse.Namespace, kinds: list[Any], defaults: dict[str, An
         known = {name for action in parser._actions for name in action.option_strings}
         near = difflib.get_close_matches("--" + unknown[0].lstrip("-").replace("-", "_"), known, 1)
         stop(2, f"{unknown[0]} is no option", f"did you mean {near[0]}?" if near else "see --help and --help-all")
-    said = {word[2:].partition("=")[0].replace("-", "_") for word in args.words if word.startswith("--")} | {*file}
     for name, (value, reason) in table.items():
-        if name not in said:
+        if any(getattr(one, name, None) == value for one in parsed):
             print(f"{name} {value}: {reason}")
     return parsed

@@ -2,6 +2,7 @@
 
 import copy
 import tempfile
+import traceback
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
@@ -9,13 +10,15 @@ from typing import Any
 from .shrink_model import shrink_model
 from .stop import stop
 
-QUIET = {"use_cpu": True, "max_steps": 1, "save_strategy": "no", "eval_strategy": "no", "report_to": []}
+QUIET = {"use_cpu": True, "max_steps": 1, "save_strategy": "no", "eval_strategy": "no", "push_to_hub": False}
 QUIET |= {"gradient_accumulation_steps": 1, "load_best_model_at_end": False, "max_length": None}
-ON_GPU = {"fp16": False, "bf16": False, "tf32": None, "attn_implementation": None, "torch_compile": False}
-ON_GPU |= {"load_in_4bit": False, "load_in_8bit": False, "use_liger_kernel": False, "use_vllm": False}
-ON_GPU |= {"packing": False, "padding_free": False, "deepspeed": None, "fsdp": None, "optim": "adamw_torch"}
+UNUSED = {"fp16": False, "bf16": False, "tf32": None, "attn_implementation": None, "torch_compile": False}
+UNUSED |= {"load_in_4bit": False, "load_in_8bit": False, "use_liger_kernel": False, "use_vllm": False}
+UNUSED |= {"packing": False, "padding_free": False, "deepspeed": None, "fsdp": None, "optim": "adamw_torch"}
+UNUSED |= {"report_to": []}
 PACKAGES = {"8bit": "bitsandbytes", "bnb": "bitsandbytes", "4bit": "bitsandbytes", "liger": "liger_kernel"}
 PACKAGES |= {"deepspeed": "deepspeed", "vllm": "vllm", "flash_attention_2": "flash_attn"}
+PACKAGES |= {name: name for name in ("clearml", "comet_ml", "mlflow", "swanlab", "tensorboard", "wandb")}
 
 
 def smoke_step(make: Callable[..., Any], asked: Any, model: Any, look: Callable[..., list[int]]) -> None:
@@ -30,7 +33,7 @@ def smoke_step(make: Callable[..., Any], asked: Any, model: Any, look: Callable[
         return
     config, model = copy.copy(asked), copy.copy(model)
     for settings in (config, model):
-        for name, value in ON_GPU.items():
+        for name, value in UNUSED.items():
             found = getattr(settings, name, None)
             text = f"{name} {getattr(found, 'value', found)}"  # optim is an enumeration
             needed = [package for key, package in PACKAGES.items() if found and key in text]
@@ -41,8 +44,7 @@ def smoke_step(make: Callable[..., Any], asked: Any, model: Any, look: Callable[
                 print(f"rehearsal on the CPU: {name} is {value}, not {text.partition(' ')[2]}")
                 setattr(settings, name, value)
     with tempfile.TemporaryDirectory() as folder:
-        for name, value in {**QUIET, "output_dir": folder}.items():
-            setattr(config, name, value)
+        vars(config).update(QUIET, output_dir=folder)
         use_device(config)
         try:
             shrink_model(model.model_name_or_path, folder, model.model_revision)
@@ -52,13 +54,16 @@ def smoke_step(make: Callable[..., Any], asked: Any, model: Any, look: Callable[
             trainer.train_dataset = trainer.train_dataset.select(look(trainer, asked)).map(cut_row)
             trainer.train()
         except Exception as error:  # noqa: BLE001 -- TRL refuses rows, templates and options in many ways
-            stop(4, f"TRL refuses {failing_row(error)}: {error!r}", "correct that; nothing was written yet")
+            frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+            mapped = [frame.f_locals for frame in frames if frame.f_code.co_name == "iter_outputs"]
+            where = f"row {mapped[-1]['i']}" if mapped and "i" in mapped[-1] else "this training"
+            stop(4, f"TRL refuses {where}: {error!r}", "correct that; nothing was written yet")
     use_device(asked)
 
 
 def use_device(config: Any) -> Any:
     """Return the device that the settings ask for, from now on that of accelerate."""
-    config.__dict__.pop("_setup_devices", None)
+    vars(config).pop("_setup_devices", None)
     return config.device
 
 
@@ -66,13 +71,3 @@ def cut_row(row: dict[str, Any]) -> dict[str, Any]:
     """Return the last 1,024 tokens of a row: all that counts in a rehearsal, at a fraction of the memory."""
     tokens = {key: value for key, value in row.items() if key.endswith(("ids", "labels", "mask", "masks"))}
     return {key: value[-1024:] for key, value in tokens.items() if isinstance(value, list)}
-
-
-def failing_row(error: BaseException) -> str:
-    """Return which row the error is about, as far as it shows."""
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_name == "iter_outputs" and "i" in trace.tb_frame.f_locals:
-            return f"row {trace.tb_frame.f_locals['i']}"
-        trace = trace.tb_next
-    return "this training"

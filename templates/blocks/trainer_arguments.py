@@ -1,12 +1,13 @@
-"""The command line of a trainer: a few options of ours, every other word is TRL's."""
+"""The command line of a trainer: our few options; all others are TRL's."""
 
 import argparse
+import re
 import sys
 from itertools import takewhile
 
 
 def trainer_arguments(argv: list[str] | None, description: str) -> argparse.Namespace:
-    """Return our options; `words` are those that TRL parses, with the places first. Imports nothing heavy."""
+    """Return our options; `words` are those that TRL parses. Imports nothing heavy."""
     parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
     add = parser.add_argument
     add("dataset", metavar="DATASET", nargs="?", help="Hub dataset (user/name), or a local file or folder")
@@ -20,16 +21,14 @@ def trainer_arguments(argv: list[str] | None, description: str) -> argparse.Name
     add("--checkpoints", metavar="PLACE", help="keep checkpoints there, as in hf://buckets/user/name (default: OUTPUT)")
     add("--commit-every", type=int, default=240, metavar="S", help="seconds between checkpoints (default: 240)")
     add("--num-processes", type=int, metavar="N", help="processes to train in (default: one for each GPU)")
-    add("--accelerate-config", metavar="FILE", help="settings of accelerate launch, for FSDP or DeepSpeed")
     add("--private", action="store_true", help="make a new output private, as for private input")
     add("--public", action="store_true", help="make a new output public, also for private input")
     add("--keep", action="store_true", help="resume what another version of this script or other options began")
     add("--overwrite", action="store_true", help="replace what is in OUTPUT")
     add("--dry-run", action="store_true", help="check everything, take one step on a tiny model, write nothing")
     add("--help-all", action="store_true", help="show the options of TRL, which all work here, and exit")
-    given = sys.argv[1:] if argv is None else argv
-    dashed = [word.partition("=")[0].replace("_", "-") + "".join(word.partition("=")[1:]) for word in given]
-    words = [dash if word.startswith("--") else word for word, dash in zip(given, dashed, strict=True)]
+    given = [word.partition("=") for word in (sys.argv[1:] if argv is None else argv)]
+    words = [(head.replace("_", "-") if head.startswith("--") else head) + is_ + value for head, is_, value in given]
     places = list(takewhile(lambda word: not word.startswith("-"), words))
     if len(places) not in {0, 2}:
         parser.error("DATASET and OUTPUT come first, then the options")
@@ -42,4 +41,6 @@ def trainer_arguments(argv: list[str] | None, description: str) -> argparse.Name
     args.words += ["--dataset-train-split", args.split] if args.split else []
     args.words += ["--use-peft", "false"] if args.full else []
     args.words += ["--dataset-name", args.dataset, "--output-dir", args.output] if places else []
+    if re.fullmatch(r"\w[\w.-]*/[\w.-]+", args.output):  # unless --push-to-hub false follows
+        args.words = ["--push-to-hub", "--hub-model-id", args.output, *args.words]
     return args

@@ -1,30 +1,27 @@
-"""Where a training puts its model."""
+"""Where a trained model goes, as TRL's options say it."""
 
-import argparse
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from .require_write import require_write
 from .retrying import retrying
-from .stop import stop
 
 
-def training_target(args: argparse.Namespace, config: Any) -> str:
-    """Return OUTPUT, or what TRL's options name: --push_to_hub a Hub model, --output_dir a folder."""
+def training_target(config: Any) -> str:
+    """Return the Hub model that --push_to_hub names, else the place that --output_dir does. Stops with 3."""
     from huggingface_hub import HfApi, get_token
     from huggingface_hub.errors import HfHubHTTPError
 
-    said = any(word.startswith(("--push-to-hub", "--no-push-to-hub")) for word in args.words)
-    if said and not config.push_to_hub and args.output and not args.output.startswith((".", "/")):
-        stop(2, f"--push_to_hub false, but {args.output} is on the Hub", f"write ./{Path(args.output).name}")
     if not config.push_to_hub:
-        return args.output or str(Path(config.output_dir).absolute())
-    name = config.hub_model_id or args.output or Path(config.output_dir).name
-    if "/" not in name or name.startswith((".", "/")):
+        is_like_a_repo = re.fullmatch(r"\w[\w.-]*/[\w.-]+", config.output_dir)
+        return f"./{config.output_dir}" if is_like_a_repo else config.output_dir
+    name = config.hub_model_id or Path(config.output_dir).name
+    if "/" not in name:
         owner = "USER"
         with suppress(HfHubHTTPError):  # a token that is refused is for require_write
             owner = retrying(HfApi().whoami)["name"] if get_token() else owner
-        name = f"{owner}/{Path(name).name}"
+        name = f"{owner}/{name}"
     require_write(name, "model")
     return name

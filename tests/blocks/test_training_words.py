@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -66,25 +65,32 @@ def config(**values: Any) -> SimpleNamespace:
     return SimpleNamespace(**{"push_to_hub": False, "hub_model_id": None, "output_dir": "out", **values})
 
 
-def test_where_the_model_goes(here: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped: Stopped) -> None:
-    monkeypatch.chdir(tmp_path)
-    positional, named = parse(["d", "alice/out"], ""), parse(["--dataset_name", "d"], "")
-    assert training_target(positional, config()) == "alice/out"
-    assert training_target(named, config()) == str(tmp_path / "out")
-    assert training_target(named, config(push_to_hub=True)) == "alice/out"
-    assert training_target(named, config(push_to_hub=True, output_dir="deep/out")) == "alice/out"
-    assert training_target(named, config(push_to_hub=True, hub_model_id="alice/named")) == "alice/named"
-    assert training_target(parse(["d", "./x"], ""), config(push_to_hub=True, hub_model_id="named")) == "alice/named"
-    refused = parse(["d", "alice/out", "--push_to_hub", "false"], "")
-    assert "./out" in stopped(lambda: training_target(refused, config()), 2)
-    local = parse(["d", "./out", "--push_to_hub", "false"], "")
-    assert training_target(local, config()) == "./out"
+def test_output_is_in_the_words_of_trl() -> None:
+    assert parse(["d", "alice/out"], "").words[:3] == ["--push-to-hub", "--hub-model-id", "alice/out"]
+    assert parse(["d", "alice/out", "--push_to_hub", "false"], "").words[3:5] == ["--push-to-hub", "false"]
+    for place in ("./out", "/tmp/out", "hf://buckets/alice/out"):
+        assert "--push-to-hub" not in parse(["d", place], "").words
+
+
+@pytest.mark.parametrize(
+    ("values", "target"),
+    [
+        ({"output_dir": "./x"}, "./x"),
+        ({"output_dir": "hf://buckets/alice/out"}, "hf://buckets/alice/out"),
+        ({"output_dir": "alice/out"}, "./alice/out"),  # --push_to_hub false: nothing goes to the Hub
+        ({"push_to_hub": True}, "alice/out"),
+        ({"push_to_hub": True, "output_dir": "deep/out"}, "alice/out"),
+        ({"push_to_hub": True, "hub_model_id": "alice/named"}, "alice/named"),
+        ({"push_to_hub": True, "hub_model_id": "named"}, "alice/named"),
+    ],
+)
+def test_where_the_model_goes(here: Hub, values: dict[str, Any], target: str) -> None:
+    assert training_target(config(**values)) == target
 
 
 def test_the_place_named_by_trl_must_be_writable(here: Hub, monkeypatch: pytest.MonkeyPatch, stopped: Stopped) -> None:
     monkeypatch.setenv("HF_TOKEN", "")
-    named = parse(["--dataset_name", "d"], "")
-    assert "no Hub token" in stopped(lambda: training_target(named, config(push_to_hub=True)), 3)
+    assert "no Hub token" in stopped(lambda: training_target(config(push_to_hub=True)), 3)
 
 
 def test_columns_are_renamed() -> None:

@@ -120,7 +120,7 @@ def test_an_adapter_is_trained_further_and_resumed(python: Path, env: dict[str, 
     with subprocess.Popen(argv, env=env, cwd=tmp_path, stdout=-3, stderr=-3) as process:
         until((tmp_path / "killed" / "checkpoint-2" / "trainer_state.json").exists)
         process.kill()
-    assert not (tmp_path / "killed" / "README.md").exists()
+    assert not (tmp_path / "killed" / "training_log.jsonl").exists()
     for output in ("./killed", "./whole"):
         done = subprocess.run(
             [*argv[:3], output, *further], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=300

@@ -143,6 +143,7 @@ def test_what_would_fail_on_paid_time(drive: Drive, work: Path, chats: Rows) -> 
         ("flawed", "tiny"): (4, "row 1234", "content"),
         ("chats", "tiny", "--optim", "adamw_8bit"): (5, "bitsandbytes", "uv run --with bitsandbytes"),
         ("chats", "tiny", "--load_in_4bit"): (5, "bitsandbytes", "uv run --with bitsandbytes"),
+        ("chats", "tiny", "--report_to", "wandb"): (5, "wandb is not installed", "uv run --with wandb"),
         ("chats", "tiny", "--lora_target_modules", "nothing"): (4, "TRL refuses", "nothing"),
         ("chats", "tiny", "--lora_target_modules", "lm_head"): (4, "TRL refuses", "lm_head"),
         ("chats", "tiny", "--learning-rat", "1"): (2, "--learning-rat", "--learning_rate"),

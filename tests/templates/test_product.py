@@ -30,7 +30,7 @@ from templates.combinations import Choice, each_answer, every_choice, render
 from templates.written import written
 
 # A block is called after its function, or after its class.
-NAMES = {"output": "Output"}
+NAMES = {"output": "Output", "training_output": "TrainingOutput"}
 DELIMITERS = re.compile(r"@\{ | \}@|#%|%#|@#|#@")
 
 

@@ -22,7 +22,7 @@ TOLERANCE = 1.1
 ABOVE = {
     "dataset": (410, 440, 54.0),
     "inference": (435, 465, 55.0),
-    "training": (465, 495, 55.5),
+    "training": (444, 473, 55.2),
     "artifact": (350, 380, 52.2),
 }
 
