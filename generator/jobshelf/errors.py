@@ -8,7 +8,8 @@
     ├── InputError                 4  the input data is not what it must be
     │   └── ScriptError            4  a script that cannot be read as one (points at a file line)
     ├── EnvironmentFault           5  machine, network, Hub, port or disk
-    │   └── NoCredit               5  the account that would pay for a machine cannot
+    │   ├── NoCredit               5  the account that would pay for a machine cannot
+    │   └── BadAnswer              5  the Hub answered in a form that its client cannot read
     └── NotPersisted               6  planned or computed, but not (provably) on the Hub
 
 A message is one line: what was found, where, what was expected. `fix` is what to type or change next.

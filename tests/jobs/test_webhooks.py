@@ -88,9 +88,9 @@ def test_what_is_watched(client, watched):
 
 
 def test_a_script_that_would_start_itself_is_refused(jobshelf, hub_environment, shardable, watched, client):
-    for on in ("alice/data", "alice/"):
-        words = [str(shardable), "--on", on, "--", "alice/data", "alice/data" if on == "alice/data" else "alice/out"]
-        done = jobshelf("webhook", *words, env=hub_environment)
+    client.create_repo("alice/out", repo_type="dataset")
+    for on in ("alice/out", "alice/"):
+        done = jobshelf("webhook", str(shardable), "--on", on, "--", "alice/data", "alice/out", env=hub_environment)
         assert (done.returncode, "each run would start the next" in done.stderr) == (2, True), done.stderr
     assert client.list_webhooks() == [] and list(client.list_jobs(namespace="alice")) == []
 
