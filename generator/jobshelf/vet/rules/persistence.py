@@ -259,7 +259,8 @@ def output_not_persisted(subject: Subject) -> Iterator[Hit]:
     if promised == "none" or (promised == "" and not any(verb in subject.script.text for verb in _LOCAL_WRITES)):
         return
     calls = flow.steps(tree)
-    if any(_persists(step) for step in calls):
+    turned_off = any(_turns_push_off(step) for step in calls)
+    if any(_persists(step) and not (turned_off and step.name in flow.PUSH_OPTIONS) for step in calls):
         if promised and (run := _run_without_output(subject)):
             yield Hit(
                 line=header.line_of("persists", table="tool.jobshelf"),
@@ -493,6 +494,14 @@ def _pushes_by_itself(step: flow.Step) -> bool:
     """Tell whether the call asks for a push: `push_to_hub=True`, or the words of a command line with `--push_to_hub`."""
     return step.name in flow.PUSH_OPTIONS or any(
         keyword.arg == "push_to_hub" and isinstance(keyword.value, ast.Constant) and keyword.value.value is True
+        for keyword in step.node.keywords
+    )
+
+
+def _turns_push_off(step: flow.Step) -> bool:
+    """Tell whether the call has `push_to_hub=False`: then the words of the command line ask TRL for no push."""
+    return any(
+        keyword.arg == "push_to_hub" and isinstance(keyword.value, ast.Constant) and keyword.value.value is False
         for keyword in step.node.keywords
     )
 
