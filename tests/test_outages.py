@@ -54,8 +54,7 @@ def test_a_publish_meets_an_outage_at_its_commit(jobshelf, hub, client, shelf, p
     assert jobshelf("publish", cwd=shelf.root, env=patient).stdout.startswith("unchanged")
 
 
-@pytest.mark.heavy
-@pytest.mark.jobs
+@pytest.mark.sweep
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_every_request_of_publish_submit_and_verify(jobshelf, hub, shelf, patient, fault, record_property):
