@@ -243,7 +243,7 @@ WHEEL = {
 @pytest.fixture
 def own_index(tmp_path: Path) -> Iterator[str]:
     """A package index with one package that is on no other."""
-    folder = tmp_path / "simple" / "onlyhere"
+    folder = tmp_path / "packages" / "onlyhere"
     folder.mkdir(parents=True)
     with zipfile.ZipFile(folder / "onlyhere-1.0-py3-none-any.whl", "w") as wheel:
         for name, text in WHEEL.items():
@@ -252,7 +252,7 @@ def own_index(tmp_path: Path) -> Iterator[str]:
     handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/simple"
+        yield f"http://127.0.0.1:{server.server_port}/packages"
         server.shutdown()
 
 
